@@ -113,7 +113,8 @@ class NotConnectedError(TransportError, ConnectionError):
 
 
 class RateLimitedError(TransportError):
-    """HTTP 429: the API did not take the request.
+    """
+    HTTP 429: the API did not take the request.
 
     :param retry_after: seconds the API asks to wait, if it said so
     """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -65,8 +65,9 @@ class SessionNeeded:
 
 
 #: A call of the API: yields requests (or asks for a session), is sent the answers, returns its result.
+#: The answer to a :class:`Request` is a :class:`Response`, the answer to :class:`SessionNeeded` a session id.
 #: It does no I/O, so the same call runs over a blocking and over an asynchronous transport.
-Call = Generator[Request | SessionNeeded, Response | str, T]
+Call = Generator[Request | SessionNeeded, Any, T]
 
 #: What a call logs in with: ``{"session_id": …}`` or ``{"token": …}``, never both.
 Credential = Mapping[str, str]

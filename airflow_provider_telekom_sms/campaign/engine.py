@@ -1,0 +1,294 @@
+"""
+Sends what the ledger has planned: many messages in flight, each claimed before it leaves, recorded after.
+
+::
+
+    ledger ──exchange: claims──► queue ──► worker × concurrency ──► transport
+       ▲                                      │
+       └────────exchange: outcomes────────────┘
+
+One bookkeeper does all of the ledger's work, outcomes and new claims in one transaction, in a thread of its
+own. Messages that are claimed and not recorded are bounded, and so is what a kill can leave in doubt.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from airflow_provider_telekom_sms.api import v1
+from airflow_provider_telekom_sms.api.phone import mask_phones_in, wire_form
+from airflow_provider_telekom_sms.campaign.plan import MessageSettings
+from airflow_provider_telekom_sms.exceptions import Fate, TelekomSmsError, TransportError
+from airflow_provider_telekom_sms.ledger import sending
+from airflow_provider_telekom_sms.ledger.planning import LEASE_MS, Owner
+from airflow_provider_telekom_sms.ledger.sending import Claimed, Exchange, Outcome, RateLimit
+from airflow_provider_telekom_sms.ledger.store import Ledger, State
+from airflow_provider_telekom_sms.transport import AsyncTransport
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+#: Claimed and not recorded at most, in multiples of the concurrency; after a kill they are in doubt.
+OUTSTANDING = 3
+#: Seconds that an outcome waits for others before it is recorded.
+LINGER = 0.1
+#: So many messages in doubt in a row, or twice the concurrency, stop a campaign: the API is in trouble, and
+#: what is still planned is better sent later than put in doubt now.
+TROUBLE_IN_A_ROW = 50
+#: Seconds between two lines of progress in the log.
+REPORT_EVERY = 5.0
+
+
+@dataclass
+class Drained:
+    """
+    What one try did.
+
+    :param counts: outcomes of this try by state; ``planned`` are those that surely never left
+    :param stopped_by: the error that stopped the campaign before its end
+    :param halted: why there was no more: ``superseded``, ``paused``, ``cancelled`` or ``killed``
+    """
+
+    counts: dict[State, int] = field(default_factory=dict)
+    stopped_by: Exception | None = None
+    halted: str = ""
+
+
+class Engine:
+    """
+    Drains a campaign, or one plan of it.
+
+    :param ledger: the ledger
+    :param owner: this try
+    :param transport: an open transport
+    :param concurrency: messages in flight at once
+    :param plan_id: send only what this plan brought; None for the whole campaign
+    :param rate: the limit that the key is under
+    :param total: how many messages are to be sent, for the log
+    :param stop: set from another thread or a signal handler to end cleanly
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        owner: Owner,
+        transport: AsyncTransport,
+        *,
+        concurrency: int,
+        plan_id: int | None = None,
+        rate: RateLimit | None = None,
+        total: int = 0,
+        stop: threading.Event | None = None,
+    ) -> None:
+        self._ledger, self._owner, self._transport = ledger, owner, transport
+        self._concurrency, self._plan_id, self._rate = concurrency, plan_id, rate
+        self._stop = stop or threading.Event()
+        self._queue: asyncio.Queue[Claimed] = asyncio.Queue()
+        self._outcomes: list[Outcome] = []
+        self._outstanding = 0
+        self._settings: dict[int, MessageSettings] = {}
+        self._wake = asyncio.Event()
+        self._trouble = 0
+        self._exhausted = False
+        self._meter = _Meter(total)
+        self._drained = Drained()
+
+    async def run(self) -> Drained:
+        """
+        Send until nothing is left or something stops it.
+
+        :raises TelekomSmsError: when the key is refused before the first claim
+        :raises LedgerError: when the ledger fails; what was claimed then stands in doubt
+        """
+        await self._transport.log_in()
+        workers = [asyncio.create_task(self._work()) for _ in range(self._concurrency)]
+        with ThreadPoolExecutor(1, "telekom-sms-ledger") as thread:
+            try:
+                await self._keep_books(thread)
+            finally:
+                for worker in workers:
+                    worker.cancel()
+                await asyncio.gather(*workers, return_exceptions=True)
+        self._meter.report()
+        return self._drained
+
+    async def _keep_books(self, thread: ThreadPoolExecutor) -> None:
+        loop = asyncio.get_running_loop()
+        claim_from = spoke_at = 0.0
+        while True:
+            want = self._room() if loop.time() >= claim_from else 0
+            outcomes, self._outcomes = self._outcomes, []
+            result = await loop.run_in_executor(thread, self._exchange, outcomes, want)
+            spoke_at = loop.time()
+            self._count(outcomes)
+            self._outstanding += len(result.claimed) - len(outcomes)
+            for message in result.claimed:
+                self._queue.put_nowait(message)
+            claim_from = spoke_at + result.wait
+            if result.halted:
+                self._halt(result.halted)
+            if want and not result.claimed and not result.wait:
+                self._exhausted = True
+            if self._outstanding == 0 and (self._stopping or self._exhausted):
+                return
+            await self._next_exchange(claim_from, spoke_at + LEASE_MS / 5000)
+
+    def _room(self) -> int:
+        if self._stopping or self._exhausted:
+            return 0
+        room = OUTSTANDING * self._concurrency - self._outstanding
+        # Small claims cost as much as large ones.
+        return room if 2 * room >= self._concurrency else 0
+
+    async def _next_exchange(self, claim_from: float, heartbeat: float) -> None:
+        """Wait until an exchange is worth its commit."""
+        loop = asyncio.get_running_loop()
+        while True:
+            self._wake.clear()
+            if self._worth_recording() or self._may_claim(claim_from):
+                return
+            try:
+                await asyncio.wait_for(self._wake.wait(), LINGER)
+            except TimeoutError:
+                if self._outcomes or self._stop.is_set() or loop.time() >= heartbeat:
+                    return
+
+    def _worth_recording(self) -> bool:
+        return 0 < min(self._concurrency, self._outstanding) <= len(self._outcomes)
+
+    def _may_claim(self, claim_from: float) -> bool:
+        starving = self._queue.empty() and self._outstanding < self._concurrency
+        return starving and self._room() > 0 and asyncio.get_running_loop().time() >= claim_from
+
+    def _exchange(self, outcomes: list[Outcome], want: int) -> Exchange:
+        result = sending.exchange(
+            self._ledger, self._owner, outcomes, want, plan_id=self._plan_id, rate=self._rate
+        )
+        for plan_id in {message.plan_id for message in result.claimed} - self._settings.keys():
+            self._settings[plan_id] = MessageSettings.from_json(sending.parameters(self._ledger, plan_id))
+        return result
+
+    async def _work(self) -> None:
+        while True:
+            message = await self._queue.get()
+            try:
+                outcome = await self._send(message)
+            except asyncio.CancelledError:
+                self._outcomes.append(
+                    Outcome(message.id, State.IN_DOUBT, reason="cancelled while it was sent")
+                )
+                raise
+            self._outcomes.append(outcome)
+            if self._worth_recording():
+                self._wake.set()
+
+    async def _send(self, message: Claimed) -> Outcome:
+        if self._stopping:
+            return Outcome(message.id, State.PLANNED)
+        settings = self._settings[message.plan_id]
+        to = wire_form(message.phone, settings.prefer_rcs)
+        wire = self._transport.settings.wire
+        try:
+            receipt = await self._transport.run(
+                self._transport.call(
+                    lambda credential: v1.send_message(
+                        wire, credential, to, message.text, settings.parameters
+                    )
+                )
+            )
+        except TelekomSmsError as error:
+            return self._failed(message, error)
+        except Exception as error:
+            # A fault of ours: whether the message left is not known, and the next would meet it too.
+            self._stopped(error)
+            return Outcome(message.id, State.IN_DOUBT, reason=type(error).__name__)
+        self._trouble = 0
+        return Outcome(
+            message.id,
+            State.ACCEPTED,
+            receipt.message_id,
+            receipt.parts,
+            check_at=settings.check_at,
+            keep_text=settings.keep_text,
+        )
+
+    def _failed(self, message: Claimed, error: TelekomSmsError) -> Outcome:
+        if error.stops_campaign:
+            self._stopped(error)
+        if error.fate is Fate.NOT_SENT:
+            return Outcome(message.id, State.PLANNED, reason=str(error))
+        if error.fate is Fate.REJECTED:
+            self._trouble = 0
+            return Outcome(message.id, State.REJECTED, reason=str(error))
+        self._trouble += 1
+        if self._trouble >= max(TROUBLE_IN_A_ROW, 2 * self._concurrency):
+            self._stopped(
+                TransportError(f"{self._trouble} messages in a row ended in doubt, the last with: {error}")
+            )
+        return Outcome(message.id, State.IN_DOUBT, reason=str(error))
+
+    @property
+    def _stopping(self) -> bool:
+        if self._stop.is_set() and not self._drained.halted:
+            self._halt("killed")
+        return bool(self._drained.halted or self._drained.stopped_by)
+
+    def _stopped(self, error: Exception) -> None:
+        if self._drained.stopped_by is None:
+            log.error("The campaign stops: %s", mask_phones_in(str(error)))
+            self._drained.stopped_by = error
+
+    def _halt(self, why: str) -> None:
+        if not self._drained.halted:
+            log.warning("This try sends nothing more: %s", why)
+            self._drained.halted = why
+
+    def _count(self, outcomes: list[Outcome]) -> None:
+        counts = self._drained.counts
+        for outcome in outcomes:
+            counts[outcome.state] = counts.get(outcome.state, 0) + 1
+        self._meter.add(sum(1 for outcome in outcomes if outcome.state is not State.PLANNED))
+
+
+class _Meter:
+    """Progress in the log: a line every few seconds, whatever the speed."""
+
+    def __init__(self, total: int) -> None:
+        self.total, self.done = total, 0
+        self.began = self.reported = time.monotonic()
+
+    def add(self, number: int) -> None:
+        self.done += number
+        if time.monotonic() - self.reported >= REPORT_EVERY:
+            self.report()
+
+    def report(self) -> None:
+        self.reported = time.monotonic()
+        speed = self.done / max(self.reported - self.began, 1e-3)
+        total = max(self.total, self.done)
+        left = (total - self.done) / speed if speed else 0
+        log.info("Sent %d of %d, %.0f messages/s, %.0f s to go", self.done, total, speed, left)
+
+
+def run_blocking(make: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """
+    Run a coroutine to its end from blocking code, even where this thread has a running loop.
+
+    :param make: makes the coroutine
+    """
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        pass
+    else:
+        with ThreadPoolExecutor(1) as thread:
+            return thread.submit(lambda: asyncio.run(make())).result()
+    return asyncio.run(make())

@@ -1,0 +1,256 @@
+"""
+Plans a campaign: every row of a source is validated, normalised, rendered and counted before one is sent.
+
+A row that cannot be sent goes into the ledger too, with its reason; the report has an outcome for every row.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from airflow_provider_telekom_sms.api.messages import SmsParameters, check_text
+from airflow_provider_telekom_sms.api.phone import parse_mobile
+from airflow_provider_telekom_sms.api.text import count
+from airflow_provider_telekom_sms.campaign.sources import Row, Rows, fingerprint, open_rows
+from airflow_provider_telekom_sms.campaign.template import compile_template
+from airflow_provider_telekom_sms.exceptions import InvalidMessageError, PlanError, SourceError
+from airflow_provider_telekom_sms.ledger import planning, reporting
+from airflow_provider_telekom_sms.ledger.planning import Owner, PlannedRow
+from airflow_provider_telekom_sms.ledger.store import Ledger, State
+
+log = logging.getLogger(__name__)
+
+#: Invalid rows that an error or the log names.
+SHOWN = 10
+
+
+@dataclass(frozen=True)
+class MessageSettings:
+    """
+    What all messages of a plan are sent with; kept in the ledger as JSON.
+
+    :param parameters: the optional parameters of send_message
+    :param prefer_rcs: try RCS first
+    :param keep_text: keep the rendered texts after they were accepted
+    """
+
+    parameters: SmsParameters = field(default_factory=SmsParameters.check)
+    prefer_rcs: bool = False
+    keep_text: bool = False
+
+    def to_json(self) -> str:
+        """Give what :meth:`from_json` reads."""
+        parameters = self.parameters.model_dump(mode="json", exclude_none=True)
+        settings = {"parameters": parameters, "prefer_rcs": self.prefer_rcs, "keep_text": self.keep_text}
+        return json.dumps(settings, sort_keys=True)
+
+    @classmethod
+    def from_json(cls, settings: dict[str, Any]) -> MessageSettings:
+        """Read what :meth:`to_json` gave."""
+        return cls(**{**settings, "parameters": SmsParameters.check(**settings["parameters"])})
+
+    @property
+    def check_at(self) -> int | None:
+        """When delivery is first asked for, milliseconds since 1970 UTC; None for at once."""
+        moment = self.parameters.delivery_time
+        return None if moment is None else int(moment.timestamp() * 1000)
+
+
+@dataclass(frozen=True)
+class CampaignSpec:
+    """
+    What a campaign is to be made of.
+
+    :param source: where the rows come from; see :func:`~.sources.open_rows`
+    :param settings: what all messages are sent with
+    :param text: template of the text over a row's columns, or None with ``text_column``
+    :param text_column: column that holds the text
+    :param to_column: column that holds the number
+    :param key_column: column whose value may be sent once; None for number and text
+    :param on_invalid: ``skip`` leaves invalid rows out, ``fail`` sends nothing if there is one
+    :param guards: what the whole plan must keep to
+    """
+
+    source: Any
+    settings: MessageSettings
+    text: str | None = None
+    text_column: str | None = None
+    to_column: str = "phone"
+    key_column: str | None = None
+    encoding: str = "utf-8-sig"
+    delimiter: str | None = None
+    on_invalid: Literal["skip", "fail"] = "skip"
+    guards: Guards = field(default_factory=lambda: Guards())
+
+    def __repr__(self) -> str:
+        return f"<CampaignSpec to {self.to_column!r}>"
+
+    def fingerprint(self) -> str:
+        """Tell whether source, text or parameters changed between two tries."""
+        parts = [
+            fingerprint(self.source),
+            self.settings.to_json(),
+            *map(repr, (self.text, self.text_column, self.to_column, self.key_column)),
+        ]
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Guards:
+    """
+    Limits of a whole plan, checked before its first message.
+
+    :param max_messages: messages to send
+    :param max_parts_per_message: SMS parts of one message; a longer one is invalid
+    :param price_per_part: price of one SMS part, in any currency
+    :param max_price: price of the whole plan
+    """
+
+    max_messages: int | None = None
+    max_parts_per_message: int | None = None
+    price_per_part: float | None = None
+    max_price: float | None = None
+
+    def check(self, counts: reporting.Counts) -> None:
+        """
+        Check a plan's counts.
+
+        :raises PlanError: naming the guard, what was found and what is allowed
+        """
+        if self.max_messages is not None and counts.planned > self.max_messages:
+            raise PlanError(f"max_messages: found {counts.planned} to send, allowed are {self.max_messages}")
+        price = self.price(counts.parts)
+        if self.max_price is not None and price is not None and price > self.max_price:
+            raise PlanError(
+                f"max_price: found {price:.2f} for {counts.parts} parts, allowed {self.max_price}"
+            )
+
+    def price(self, parts: int) -> float | None:
+        """Give the price of a number of parts; None where no price is set."""
+        return None if self.price_per_part is None else round(parts * self.price_per_part, 6)
+
+
+def ensure_plan(ledger: Ledger, owner: Owner, spec: CampaignSpec) -> int:
+    """
+    Give the plan of this slot: the one an earlier try made, or a new one.
+
+    :return: the plan's number; it is ready to be sent from
+    :raises SourceError: for a source that cannot be used
+    :raises PlanError: when a guard speaks, or what was planned before was changed after something was claimed
+    """
+    found = planning.plan_of(ledger, owner)
+    wanted = spec.fingerprint()
+    if found is not None:
+        if found.fingerprint == wanted:
+            log.info("The campaign is planned already; it goes on where the last try stopped")
+            return found.id
+        log.info("Text, source or parameters changed since the last try: the campaign is planned anew")
+        planning.remove_plan(ledger, found.id)
+    with open_rows(
+        spec.source, encoding=spec.encoding, delimiter=spec.delimiter, text_columns=[spec.to_column]
+    ) as rows:
+        make = _planner(rows, spec)
+        plan_id = planning.begin_plan(
+            ledger, owner, wanted, spec.settings.to_json(), fallback=spec.settings.prefer_rcs
+        )
+        for chunk in _chunks(map(make, rows), planning.CHUNK):
+            planning.add(ledger, owner, plan_id, chunk)
+    _check(ledger, owner, plan_id, spec)
+    planning.finish_plan(ledger, plan_id)
+    return plan_id
+
+
+def _check(ledger: Ledger, owner: Owner, plan_id: int, spec: CampaignSpec) -> None:
+    counts = reporting.counts(ledger, owner.campaign_id, plan_id)
+    log.info(
+        "Planned %d of %d rows: %d invalid, %d duplicate, %d parts",
+        counts.planned, counts.total, counts.invalid, counts.duplicate, counts.parts,
+    )  # fmt: skip
+    if counts.invalid:
+        reasons = "; ".join(
+            f"row {row}: {reason}" for row, reason in reporting.invalid_rows(ledger, plan_id, SHOWN)
+        )
+        summary = f"{counts.invalid} invalid rows of {counts.total}, among them {reasons}"
+        if spec.on_invalid == "fail":
+            raise PlanError(f"on_invalid='fail': {summary}")
+        log.warning("%s", summary)
+    spec.guards.check(counts)
+
+
+def _planner(rows: Rows, spec: CampaignSpec) -> Callable[[Row], PlannedRow]:
+    """
+    Make what turns one row into a planned message.
+
+    :raises SourceError: for a missing column or a template that cannot be used
+    """
+    render, needed = _text_of(spec)
+    key_column = spec.key_column
+    rows.require(spec.to_column, *needed, *([key_column] if key_column else []))
+    unicode = spec.settings.parameters.unicode
+    most = spec.guards.max_parts_per_message
+
+    def make(row: Row) -> PlannedRow:
+        values = row.values
+        given = values.get(spec.to_column)
+        raw = given if isinstance(given, str) else None
+        key = _key(values.get(key_column)) if key_column else None
+        try:
+            if row.problem:
+                raise InvalidMessageError(row.problem)
+            if key_column and not key:
+                raise InvalidMessageError(f"column {key_column!r} is empty")
+            phone = parse_mobile(given)
+            text = check_text(render(values))
+            parts = count(text, unicode).parts
+            if most is not None and parts > most:
+                raise InvalidMessageError(f"the text takes {parts} parts, max_parts_per_message is {most}")
+        except InvalidMessageError as error:
+            return PlannedRow(row.number, State.INVALID, key=key, phone=raw, reason=str(error))
+        identity = _hash(f"key\0{key}") if key_column else text_identity(phone, text)
+        return PlannedRow(row.number, State.PLANNED, identity, key, phone, text, parts)
+
+    return make
+
+
+def text_identity(phone: str, text: str) -> bytes:
+    """Give what makes a message unique in its campaign where there is no ``key_column``: number and text."""
+    return _hash(f"text\0{phone}\0{text}")
+
+
+def _hash(identity: str) -> bytes:
+    return hashlib.blake2b(identity.encode(), digest_size=16).digest()
+
+
+def _key(value: Any) -> str | None:
+    return None if value is None else str(value).strip() or None
+
+
+def _text_of(spec: CampaignSpec) -> tuple[Callable[[Any], str], Iterable[str]]:
+    """Give what renders a row's text, and the columns it needs."""
+    if (spec.text is None) == (spec.text_column is None):
+        raise SourceError("text, text_column: give exactly one of the two")
+    if spec.text is not None:
+        template = compile_template(spec.text)
+        return template.render, template.fields
+    column = str(spec.text_column)
+
+    def read(row: Any) -> str:
+        value = row.get(column)
+        if value is None or value == "":
+            raise InvalidMessageError(f"column {column!r} is empty")
+        if not isinstance(value, str):
+            raise InvalidMessageError(f"column {column!r} is {type(value).__name__}, not text")
+        return value
+
+    return read, [column]
+
+
+def _chunks(rows: Iterator[PlannedRow], size: int) -> Iterator[list[PlannedRow]]:
+    while chunk := list(itertools.islice(rows, size)):
+        yield chunk

@@ -1,0 +1,213 @@
+"""Waits for delivery: asks check_message for what is due, and judges what came of it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+
+from airflow_provider_telekom_sms.api import delivery as codes
+from airflow_provider_telekom_sms.api import v1
+from airflow_provider_telekom_sms.exceptions import (
+    AccountError,
+    ConfigurationError,
+    MessageNotFoundError,
+    TelekomSmsError,
+)
+from airflow_provider_telekom_sms.ledger import delivery
+from airflow_provider_telekom_sms.ledger.delivery import Check, Progress, Scope, Waiting
+from airflow_provider_telekom_sms.ledger.store import Ledger
+from airflow_provider_telekom_sms.transport import AsyncTransport
+
+log = logging.getLogger(__name__)
+
+#: Messages read from the ledger in one go.
+BATCH = 500
+#: Seconds between two checks of one message at most, however old it is.
+LONGEST_INTERVAL = 600.0
+#: A failure on one channel is final only when the next one had this long, seconds.
+FALLBACK_GRACE = 1_800.0
+#: How long an id that the API has just given may be unknown to it, seconds.
+NOT_FOUND_GRACE = 60.0
+NOT_FOUND = "MESSAGE_NOT_FOUND"
+
+Verdict = Literal["success", "failure"]
+
+
+@dataclass(frozen=True)
+class Criteria:
+    """
+    When waiting ends, and how.
+
+    :param success_statuses: delivery codes that count as delivered
+    :param unknown: what UNKNOWN counts as
+    :param min_success_ratio: share of messages, 0 to 1, that must be delivered
+    :param wait_for_all: end only when nothing more is to be expected of any message
+    """
+
+    success_statuses: tuple[str, ...] = tuple(sorted(codes.FINAL_SUCCESS))
+    unknown: Literal["fail", "success"] = "fail"
+    min_success_ratio: float = 1.0
+    wait_for_all: bool = False
+
+    @classmethod
+    def check(
+        cls,
+        *,
+        success_statuses: Sequence[str] | None = None,
+        unknown: Any = "fail",
+        min_success_ratio: Any = 1.0,
+        wait_for_all: bool = False,
+    ) -> Self:
+        """
+        Make criteria from what a DAG's author gave.
+
+        :raises ConfigurationError: naming the parameter, what was found and what is allowed
+        """
+        if isinstance(success_statuses, str):
+            raise ConfigurationError("success_statuses: found a text, allowed is a list of delivery codes")
+        statuses = tuple(codes.parse_code(status) for status in success_statuses or cls.success_statuses)
+        if strange := [status for status in statuses if status not in codes.DeliveryCode.__members__]:
+            raise ConfigurationError(
+                f"success_statuses: found {strange}, allowed are {', '.join(codes.DeliveryCode)}"
+            )
+        if unknown not in ("fail", "success"):
+            raise ConfigurationError(f"unknown: found {unknown!r}, allowed are 'fail', 'success'")
+        ratio = min_success_ratio
+        if not isinstance(ratio, int | float) or isinstance(ratio, bool) or not 0 <= ratio <= 1:
+            raise ConfigurationError(f"min_success_ratio: found {ratio!r}, allowed are numbers from 0 to 1")
+        return cls(statuses, unknown, float(ratio), wait_for_all)
+
+    def successes(self, by_code: dict[str, int]) -> int:
+        """Count what is delivered."""
+        good = {*self.success_statuses, *(["UNKNOWN"] if self.unknown == "success" else [])}
+        return sum(number for code, number in by_code.items() if code in good)
+
+    def verdict(self, progress: Progress) -> Verdict | None:
+        """Judge; None while it may still turn out either way."""
+        total = progress.total + progress.unsent
+        final = sum(progress.final_by_code.values())
+        if self.wait_for_all and final < total:
+            return None
+        # A share of a count: whole messages, so that 0.1 + 0.2 does not fail anybody.
+        needed = round(self.min_success_ratio * total, 6)
+        if self.successes(progress.by_code) >= needed and progress.unsent == 0:
+            return "success"
+        lost = final - self.successes(progress.final_by_code)
+        return "failure" if total - lost < needed else None
+
+
+def judge(waiting: Waiting, code: str, delivered_at: int | None, now: int, interval: float) -> Check:
+    """
+    Say whether a status is final, and if not, when to ask again.
+
+    :param waiting: what is known of the message
+    :param code: what the API just told
+    :param now: milliseconds since 1970 UTC, by the ledger's clock
+    :param interval: seconds between two checks at least; it rises with the message's age
+    """
+    if code == codes.DeliveryCode.ERROR:
+        patience: float | None = codes.ERROR_FINAL_AFTER.total_seconds()
+    elif code == NOT_FOUND:
+        patience = NOT_FOUND_GRACE
+    elif code in codes.FINAL_FAILURE:
+        patience = FALLBACK_GRACE if waiting.fallback else 0.0
+    else:
+        patience = 0.0 if code in codes.FINAL else None
+    troubled = None if patience is None else (waiting.trouble_since or now)
+    final = patience is not None and now - (troubled or now) >= patience * 1000
+    age = max(0, now - waiting.accepted_at) / 1000
+    pause = min(max(interval, age / 4), max(interval, LONGEST_INTERVAL))
+    return Check(waiting.id, code, delivered_at, final, troubled, None if final else now + int(pause * 1000))
+
+
+class Watcher:
+    """
+    Asks for what is due, many at a time, with the ledger's work off the event loop.
+
+    :param ledger: the ledger
+    :param transport: an open transport
+    :param scope: the messages
+    :param interval: seconds between two checks of one message at least
+    :param concurrency: checks in flight at once
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        transport: AsyncTransport,
+        scope: Scope,
+        *,
+        interval: float,
+        concurrency: int = 10,
+    ) -> None:
+        self._ledger, self._transport, self._scope = ledger, transport, scope
+        self._interval, self._concurrency = interval, concurrency
+
+    async def wait(
+        self, criteria: Criteria, deadline: float | None = None
+    ) -> tuple[Verdict | None, Progress]:
+        """
+        Wait for a verdict.
+
+        :param criteria: when to end
+        :param deadline: Unix time after which there is none
+        :raises AccountError: when the key is refused
+        """
+        while True:
+            progress = await self.check_due()
+            if verdict := criteria.verdict(progress):
+                return verdict, progress
+            if deadline is not None and time.time() >= deadline:
+                return None, progress
+            pause = self._interval if progress.next_due is None else progress.next_due
+            # Not at once, even where something is due again: the last round may have met a dead network.
+            pause = max(min(pause, LONGEST_INTERVAL), min(1.0, self._interval))
+            if deadline is not None:
+                pause = min(pause, max(0.0, deadline - time.time()))
+            await asyncio.sleep(pause)
+
+    async def check_due(self) -> Progress:
+        """Ask for everything that is due now, record it, and tell how far delivery is."""
+        while True:
+            now, batch = await asyncio.to_thread(delivery.due, self._ledger, self._scope, BATCH)
+            checks = await self._check(batch, now)
+            await asyncio.to_thread(delivery.record, self._ledger, checks)
+            # A check that failed is still due: it must not be asked again at once.
+            if len(checks) < BATCH:
+                break
+        return await asyncio.to_thread(delivery.progress, self._ledger, self._scope)
+
+    async def _check(self, batch: list[Waiting], now: int) -> list[Check]:
+        """Ask for a batch with a fixed number of workers; what could not be asked is left as it was."""
+        todo, checks, failures = iter(batch), [], []
+
+        async def work() -> None:
+            for waiting in todo:
+                try:
+                    checks.append(await self._ask(waiting, now))
+                except (AccountError, ConfigurationError):
+                    raise
+                except TelekomSmsError as error:
+                    failures.append(error)
+
+        await asyncio.gather(*(work() for _ in range(min(self._concurrency, len(batch)))))
+        if failures:
+            log.warning("%d of %d checks failed, the last with: %s", len(failures), len(batch), failures[-1])
+        return checks
+
+    async def _ask(self, waiting: Waiting, now: int) -> Check:
+        wire = self._transport.settings.wire
+        try:
+            status = await self._transport.run(
+                self._transport.call(
+                    lambda credential: v1.check_message(wire, credential, waiting.message_id)
+                )
+            )
+        except MessageNotFoundError:
+            return judge(waiting, NOT_FOUND, None, now, self._interval)
+        at = status.delivered_at
+        return judge(waiting, status.code, int(at.timestamp() * 1000) if at else None, now, self._interval)

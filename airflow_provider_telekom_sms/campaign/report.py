@@ -1,0 +1,110 @@
+"""The report: an outcome for every row of a campaign, as CSV or Parquet, in constant memory."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any
+
+from airflow_provider_telekom_sms.exceptions import ConfigurationError
+from airflow_provider_telekom_sms.ledger import reporting
+from airflow_provider_telekom_sms.ledger.store import Ledger
+
+COLUMNS = (
+    "row", "key", "phone", "state", "reason", "message_id", "parts", "delivery_status", "delivered_at",
+)  # fmt: skip
+_PAGE = 5_000
+
+
+def check_path(path: str) -> None:
+    """
+    Check that a report can have this name.
+
+    :param path: a path, or a URL of an object storage
+    :raises ConfigurationError: for another suffix than .csv and .parquet
+    """
+    if not path.lower().endswith(tuple(_WRITERS)):
+        raise ConfigurationError(f"report_path: found {path!r}, allowed are names that end in .csv, .parquet")
+
+
+def write_report(ledger: Ledger, campaign_id: int, path: str) -> None:
+    """
+    Write a campaign's report; a report that is there already is replaced only when the new one is whole.
+
+    :param campaign_id: the campaign's number in the ledger
+    :param path: a path, or a URL of an object storage; the suffix tells the format
+    """
+    check_path(path)
+    writer = next(write for suffix, write in _WRITERS.items() if path.lower().endswith(suffix))
+    with _opened(path) as file:
+        writer(file, _rows(ledger, campaign_id))
+
+
+def _rows(ledger: Ledger, campaign_id: int) -> Iterator[tuple[Any, ...]]:
+    for m in reporting.messages(ledger, campaign_id):
+        delivered = None if m.delivered_at is None else datetime.fromtimestamp(m.delivered_at / 1000, UTC)
+        yield (
+            m.row, m.key, m.phone, m.state, m.reason, m.message_id, m.parts, m.delivery_code,
+            None if delivered is None else delivered.isoformat(timespec="seconds"),
+        )  # fmt: skip
+
+
+@contextmanager
+def _opened(path: str) -> Iterator[IO[bytes]]:
+    if "://" in path:
+        from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+        with ObjectStoragePath(path).open("wb") as file:  # type: ignore[no-untyped-call]
+            yield file
+        return
+    target = Path(path)
+    part = target.with_name(f".{target.name}.part")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    # For its owner only: it holds whole numbers.
+    part.touch(mode=0o600)
+    try:
+        with part.open("wb") as file:
+            yield file
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _write_csv(file: IO[bytes], rows: Iterable[tuple[Any, ...]]) -> None:
+    import io
+
+    text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
+    writer = csv.writer(text)
+    writer.writerow(COLUMNS)
+    writer.writerows(rows)
+    text.detach()
+
+
+def _write_parquet(file: IO[bytes], rows: Iterable[tuple[Any, ...]]) -> None:
+    try:
+        import pyarrow as pa
+        from pyarrow.parquet import ParquetWriter
+    except ImportError:
+        raise ConfigurationError(
+            "report_path: Parquet needs pyarrow; install airflow-provider-telekom-sms[parquet]"
+        ) from None
+    numbers = {"row": pa.int64(), "parts": pa.int32()}
+    schema = pa.schema([(name, numbers.get(name, pa.string())) for name in COLUMNS])
+    with ParquetWriter(file, schema) as writer:
+        pages = iter(rows)
+        while page := list(itertools.islice(pages, _PAGE)):
+            columns = [
+                pa.array(cells, field.type)
+                for cells, field in zip(zip(*page, strict=True), schema, strict=True)
+            ]
+            writer.write_table(pa.table(columns, schema=schema))
+
+
+_WRITERS: dict[str, Callable[[IO[bytes], Iterable[tuple[Any, ...]]], None]] = {
+    ".csv": _write_csv,
+    ".parquet": _write_parquet,
+}

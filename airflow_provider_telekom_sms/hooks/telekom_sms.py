@@ -1,0 +1,331 @@
+"""The hook: the Telekom API behind an Airflow connection."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
+from weakref import WeakKeyDictionary
+
+from airflow.providers.common.compat.sdk import BaseHook
+
+from airflow_provider_telekom_sms.hooks import connection_form
+from airflow_provider_telekom_sms.settings import CONN_TYPE, DEFAULT_CONN_ID
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from airflow.providers.common.compat.sdk import Connection
+
+    from airflow_provider_telekom_sms.api.delivery import DeliveryStatus
+    from airflow_provider_telekom_sms.api.http import Call, Credential, T
+    from airflow_provider_telekom_sms.api.results import NumberInfo, Receipt, SmsGroup
+    from airflow_provider_telekom_sms.settings import Settings
+    from airflow_provider_telekom_sms.transport import AsyncTransport, Session, Transport
+
+
+class MessageOptions(TypedDict, total=False):
+    """The optional parameters of a message; see :meth:`TelekomSmsHook.send_message`."""
+
+    sender: str | None
+    callback: bool | None
+    delivery_time: datetime | str | None
+    priority: int | None
+    validity: int | None
+    unicode: bool | None
+    message_type: str | None
+    group_id: int | None
+    prefer_rcs: bool
+
+
+class TelekomSmsHook(BaseHook):
+    """
+    Talks to the API of Slovak Telekom (manual v1).
+
+    Each method has an asynchronous twin whose name begins with ``a``. The hook sends at once and keeps no
+    ledger: a task that sends with it and is retried sends again. The operators do not.
+
+    Use it as a context manager, or an asynchronous one, to keep its connections open between calls.
+
+    :param telekom_sms_conn_id: Airflow connection of type ``telekom_sms``
+    """
+
+    conn_name_attr = "telekom_sms_conn_id"
+    default_conn_name = DEFAULT_CONN_ID
+    conn_type = CONN_TYPE
+    hook_name = connection_form.HOOK_NAME
+
+    def __init__(self, telekom_sms_conn_id: str = DEFAULT_CONN_ID, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.telekom_sms_conn_id = telekom_sms_conn_id
+        self._settings: Settings | None = None
+        self._shared: WeakKeyDictionary[asyncio.AbstractEventLoop, _Shared] = WeakKeyDictionary()
+
+    get_connection_form_widgets = staticmethod(connection_form.widgets)
+    get_ui_field_behaviour = staticmethod(connection_form.behaviour)
+
+    @property
+    def settings(self) -> Settings:
+        """
+        What the connection says.
+
+        :raises ConfigurationError: naming what is wrong with it
+        """
+        if self._settings is None:
+            self._settings = _settings(self.get_connection(self.telekom_sms_conn_id))
+        return self._settings
+
+    async def aget_settings(self) -> Settings:
+        """Give what the connection says, without blocking the event loop."""
+        if self._settings is None:
+            from airflow.providers.common.compat.connection import get_async_connection
+
+            self._settings = _settings(await get_async_connection(self.telekom_sms_conn_id, self))
+        return self._settings
+
+    @cached_property
+    def _session(self) -> Session:
+        from airflow.providers.common.compat.sdk import mask_secret
+
+        from airflow_provider_telekom_sms.transport import Session
+
+        return Session(on_login=mask_secret)
+
+    @cached_property
+    def _transport(self) -> Transport:
+        from airflow_provider_telekom_sms.transport import Transport
+
+        return Transport(self.settings, self._session)
+
+    def get_conn(self) -> Transport:
+        """Give the blocking transport; it logs in by itself and may be shared by threads."""
+        return self._transport
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._transport.close()
+
+    async def __aenter__(self) -> Self:
+        await self._shared_transport.enter()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._shared_transport.leave()
+
+    @contextlib.asynccontextmanager
+    async def async_transport(self, *, connections: int = 16) -> AsyncIterator[AsyncTransport]:
+        """
+        Open an asynchronous transport of one's own.
+
+        :param connections: how many connections may be open at once
+        """
+        from airflow_provider_telekom_sms.transport import AsyncTransport
+
+        settings = await self.aget_settings()
+        async with AsyncTransport(settings, self._session, connections=connections) as transport:
+            yield transport
+
+    @property
+    def _shared_transport(self) -> _Shared:
+        loop = asyncio.get_running_loop()
+        if loop not in self._shared:
+            self._shared[loop] = _Shared(self)
+        return self._shared[loop]
+
+    def _run(self, make: Callable[[Settings, Credential], Call[T]]) -> T:
+        transport = self.get_conn()
+        return transport.run(transport.call(lambda credential: make(transport.settings, credential)))
+
+    async def _arun(self, make: Callable[[Settings, Credential], Call[T]]) -> T:
+        shared = self._shared_transport
+        transport = await shared.enter()
+        try:
+            return await transport.run(
+                transport.call(lambda credential: make(transport.settings, credential))
+            )
+        finally:
+            await shared.leave()
+
+    def send_message(self, to: str, text: str, **options: Unpack[MessageOptions]) -> Receipt:
+        """
+        Send one message at once (manual v1, send_message).
+
+        :param to: a Slovak mobile number, in any usual spelling
+        :param text: the text
+        :param sender: sender number or name; by default the connection's, then the account's
+        :param callback: report delivery to the URL in the key's settings (the API's default: true)
+        :param delivery_time: when to send; a naive time is Europe/Bratislava, a past one means at once
+        :param priority: 1 (low), 2 (standard), 3 (high)
+        :param validity: minutes, 1 to 1440, after which an unsent message is dropped
+        :param unicode: False strips diacritics and sends GSM-7, True sends UTF-16, None finds out
+        :param message_type: ``standard`` or ``flash``
+        :param group_id: cadence group through which to send
+        :param prefer_rcs: try RCS first; the number's format tells the API
+        :raises InvalidMessageError: for a wrong parameter; nothing was sent
+        :raises TelekomSmsError: whose ``fate`` says what became of the message
+        """
+        return self._run(_send_message(to, text, options))
+
+    async def asend_message(self, to: str, text: str, **options: Unpack[MessageOptions]) -> Receipt:
+        """Send one message at once; the twin of :meth:`send_message`."""
+        return await self._arun(_send_message(to, text, options))
+
+    def check_message(self, message_id: str | int) -> DeliveryStatus:
+        """
+        Ask what became of a message (manual v1, check_message).
+
+        :param message_id: from the receipt
+        :raises MessageNotFoundError: when the API knows no such message
+        """
+        return self._run(_check_message(message_id))
+
+    async def acheck_message(self, message_id: str | int) -> DeliveryStatus:
+        """Ask what became of a message; the twin of :meth:`check_message`."""
+        return await self._arun(_check_message(message_id))
+
+    def ping(self) -> None:
+        """Keep the session alive (manual v1, ping)."""
+        self._run(_ping)
+
+    async def aping(self) -> None:
+        """Keep the session alive; the twin of :meth:`ping`."""
+        await self._arun(_ping)
+
+    def sms_groups(self, limit: int | None = None, start_from: int | None = None) -> list[SmsGroup]:
+        """
+        List the cadence groups (manual v1, sms-groups).
+
+        :param limit: how many
+        :param start_from: from which on
+        """
+        return self._run(_sms_groups(limit, start_from))
+
+    async def asms_groups(self, limit: int | None = None, start_from: int | None = None) -> list[SmsGroup]:
+        """List the cadence groups; the twin of :meth:`sms_groups`."""
+        return await self._arun(_sms_groups(limit, start_from))
+
+    def check_phone_number(self, phone_number: str) -> NumberInfo:
+        """
+        Ask whether a number exists, and whose it is (manual v1, check_phone_number).
+
+        :param phone_number: a Slovak number in any usual spelling; sent in the national form
+        :raises InvalidPhoneNumberError: for anything else; nothing was asked
+        """
+        return self._run(_check_phone_number(phone_number))
+
+    async def acheck_phone_number(self, phone_number: str) -> NumberInfo:
+        """Ask whether a number exists; the twin of :meth:`check_phone_number`."""
+        return await self._arun(_check_phone_number(phone_number))
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Log in, for the Test button of Airflow's connection form."""
+        from airflow_provider_telekom_sms.api import v1
+        from airflow_provider_telekom_sms.exceptions import TelekomSmsError
+
+        try:
+            transport = self.get_conn()
+            transport.run(v1.auth(transport.settings.wire, transport.settings.token))
+        except TelekomSmsError as error:
+            return False, str(error)
+        return True, f"Logged in at {transport.settings.base_url}"
+
+
+class _Shared:
+    """One asynchronous transport for all calls that overlap on an event loop; closed by the last."""
+
+    def __init__(self, hook: TelekomSmsHook) -> None:
+        self._hook = hook
+        self._users = 0
+        self._lock = asyncio.Lock()
+        self._stack = contextlib.AsyncExitStack()
+        self._transport: AsyncTransport | None = None
+
+    async def enter(self) -> AsyncTransport:
+        async with self._lock:
+            if self._transport is None:
+                opened = self._hook.async_transport(connections=100)
+                self._transport = await self._stack.enter_async_context(opened)
+            self._users += 1
+            return self._transport
+
+    async def leave(self) -> None:
+        async with self._lock:
+            self._users -= 1
+            if not self._users:
+                self._transport = None
+                await self._stack.aclose()
+
+
+def _settings(connection: Connection) -> Settings:
+    from airflow_provider_telekom_sms.exceptions import ConfigurationError
+    from airflow_provider_telekom_sms.settings import Settings
+
+    kind = (connection.conn_type or CONN_TYPE).replace("-", "_")
+    if kind != CONN_TYPE:
+        # The password of another system must not travel to the API as a key.
+        raise ConfigurationError(
+            f"Connection {connection.conn_id!r} is of type {kind!r}; allowed: {CONN_TYPE!r}"
+        )
+    host = connection.host or ""
+    if host and "://" not in host and connection.schema in ("http", "https"):
+        host = f"{connection.schema}://{host}"
+    if host and connection.port:
+        host = f"{host.rstrip('/')}:{connection.port}"
+    return Settings.parse(connection.conn_id, password=connection.password, host=host, extra=connection.extra)
+
+
+# Each call is prepared once, for the method and for its twin.
+
+
+def _send_message(
+    to: str, text: str, options: MessageOptions
+) -> Callable[[Settings, Credential], Call[Receipt]]:
+    from airflow_provider_telekom_sms.api import v1
+    from airflow_provider_telekom_sms.api.messages import SmsParameters, check_text
+    from airflow_provider_telekom_sms.api.phone import parse_mobile, wire_form
+
+    given: dict[str, Any] = dict(options)
+    wire_to = wire_form(parse_mobile(to), bool(given.pop("prefer_rcs", False)))
+    checked = check_text(text)
+    parameters = SmsParameters.check(**given)
+
+    def make(settings: Settings, credential: Credential) -> Call[Receipt]:
+        sent = parameters.with_default_sender(settings.sender)
+        return v1.send_message(settings.wire, credential, wire_to, checked, sent)
+
+    return make
+
+
+def _check_message(message_id: str | int) -> Callable[[Settings, Credential], Call[DeliveryStatus]]:
+    from airflow_provider_telekom_sms.api import v1
+
+    return lambda settings, credential: v1.check_message(settings.wire, credential, str(message_id))
+
+
+def _ping(settings: Settings, credential: Credential) -> Call[None]:
+    from airflow_provider_telekom_sms.api import v1
+    from airflow_provider_telekom_sms.exceptions import ConfigurationError
+
+    if "session_id" not in credential:
+        raise ConfigurationError("ping keeps a session alive; with auth=token there is none")
+    return v1.ping(settings.wire, credential)
+
+
+def _sms_groups(
+    limit: int | None, start_from: int | None
+) -> Callable[[Settings, Credential], Call[list[SmsGroup]]]:
+    from airflow_provider_telekom_sms.api import v1
+
+    return lambda settings, credential: v1.sms_groups(settings.wire, credential, limit, start_from)
+
+
+def _check_phone_number(phone_number: str) -> Callable[[Settings, Credential], Call[NumberInfo]]:
+    from airflow_provider_telekom_sms.api import v1
+    from airflow_provider_telekom_sms.api.phone import national_form
+
+    number = national_form(phone_number)
+    return lambda settings, credential: v1.check_phone_number(settings.wire, credential, number)

@@ -1,0 +1,202 @@
+"""Delivery in the ledger: which messages to ask for next, and what is known of all of them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import sqlalchemy as sa
+
+from airflow_provider_telekom_sms.api import delivery as api
+from airflow_provider_telekom_sms.exceptions import LedgerError
+from airflow_provider_telekom_sms.ledger import schema
+from airflow_provider_telekom_sms.ledger.planning import _campaign
+from airflow_provider_telekom_sms.ledger.store import Ledger, State
+
+#: The campaign that holds messages which were not sent through the ledger but are waited for.
+WATCHED = "(watched)"
+
+_c, _m, _p = schema.campaign.c, schema.message.c, schema.plan.c
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """
+    The messages to wait for.
+
+    :param campaign_id: the campaign's id as the user knows it
+    :param message_ids: ids of the API; one of the two is given
+    """
+
+    campaign_id: str | None = None
+    message_ids: tuple[str, ...] = ()
+
+    def where(self) -> list[sa.ColumnElement[bool]]:
+        """Give the condition that picks these messages."""
+        if self.campaign_id is None:
+            return [_m.message_id.in_(self.message_ids)]
+        name_hash = hashlib.sha256(self.campaign_id.encode()).hexdigest()
+        return [_m.campaign_id == sa.select(_c.id).where(_c.name_hash == name_hash).scalar_subquery()]
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """
+    A message whose delivery is not final.
+
+    :param accepted_at: milliseconds since 1970 UTC
+    :param trouble_since: since when it stands in ERROR, or in a failure that a fallback may still mend
+    :param fallback: another channel may still deliver it after this one failed
+    """
+
+    id: int
+    message_id: str
+    code: str | None
+    accepted_at: int
+    trouble_since: int | None
+    fallback: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What a check of one message told, and when to ask again; both times in milliseconds since 1970 UTC."""
+
+    id: int
+    code: str
+    delivered_at: int | None
+    is_final: bool
+    trouble_since: int | None
+    next_check_at: int | None
+
+
+@dataclass(frozen=True)
+class Progress:
+    """
+    How far the delivery of a scope is.
+
+    :param total: messages that were accepted
+    :param unsent: messages of the campaign that are still to be sent
+    :param by_code: accepted messages by delivery status; ``""`` where nothing is known yet
+    :param final_by_code: of those, the ones whose delivery is final
+    :param next_due: seconds until a message is to be asked for; None where none is waited for
+    """
+
+    total: int
+    unsent: int
+    by_code: dict[str, int] = field(default_factory=dict)
+    final_by_code: dict[str, int] = field(default_factory=dict)
+    next_due: float | None = None
+
+
+def watch(ledger: Ledger, message_ids: Sequence[str]) -> None:
+    """Take in ids that were not sent through this ledger, so that what is learnt of them is kept."""
+    with ledger.transaction() as connection:
+        now = ledger.now(connection)
+        campaign_id = _campaign(connection, WATCHED, now)
+        known = set(connection.scalars(sa.select(_m.message_id).where(_m.message_id.in_(message_ids))))
+        missing = [i for i in dict.fromkeys(message_ids) if i not in known]
+        if not missing:
+            return
+        plan_id = connection.scalar(sa.select(_p.id).where(_p.campaign_id == campaign_id))
+        if plan_id is None:
+            plan = {"campaign_id": campaign_id, "slot": WATCHED, "state": "ready", "created_at": now}
+            plan |= {"owner_id": 0, "fingerprint": "", "parameters": "{}", "fallback": False}
+            plan_id = connection.scalar(schema.plan.insert().values(plan).returning(_p.id))
+        common = {"campaign_id": campaign_id, "plan_id": plan_id, "row": 0, "state": State.ACCEPTED}
+        connection.execute(
+            schema.message.insert(),
+            [{**common, "message_id": i, "state_at": now, "next_check_at": now} for i in missing],
+        )
+
+
+def due(ledger: Ledger, scope: Scope, limit: int) -> tuple[int, list[Waiting]]:
+    """Give the ledger's time and the messages whose time to be asked for has come, longest waiting first."""
+    query = (
+        sa.select(_m.id, _m.message_id, _m.delivery_code, _m.state_at, _m.trouble_since, _p.fallback)
+        .join(schema.plan, _p.id == _m.plan_id)
+        .where(sa.text("telekom_sms_message.state = 'accepted' AND NOT is_final"), *scope.where())
+        .order_by(_m.next_check_at)
+        .limit(limit)
+    )
+    with ledger.reading() as connection:
+        now = ledger.now(connection)
+        return now, [Waiting(*row) for row in connection.execute(query.where(_m.next_check_at <= now))]
+
+
+def record(ledger: Ledger, checks: Sequence[Check]) -> None:
+    """Record what checks told; a final status is never overwritten by a lesser one."""
+    if not checks:
+        return
+    with ledger.transaction() as connection:
+        ids = [check.id for check in checks]
+        known = sa.select(_m.id, _m.delivery_code).where(_m.id.in_(ids)).with_for_update()
+        current = {row.id: row.delivery_code for row in connection.execute(known)}
+        connection.execute(
+            schema.message.update()
+            .where(_m.id == sa.bindparam("row_id"))
+            .values(
+                delivery_code=sa.bindparam("code"),
+                delivered_at=sa.func.coalesce(sa.bindparam("at", type_=sa.BigInteger), _m.delivered_at),
+                is_final=sa.or_(_m.is_final, sa.bindparam("final", type_=sa.Boolean)),
+                trouble_since=sa.bindparam("trouble", type_=sa.BigInteger),
+                next_check_at=sa.bindparam("check_at", type_=sa.BigInteger),
+            ),
+            [_values(check, current.get(check.id)) for check in checks],
+        )
+
+
+def _values(check: Check, current: str | None) -> dict[str, object]:
+    # Short of a final status, what was just told is truer than what was told before.
+    keep = current in api.FINAL and not api.supersedes(check.code, current)
+    return {
+        "row_id": check.id,
+        "code": current if keep else check.code,
+        "at": None if keep else check.delivered_at,
+        "final": check.is_final,
+        "trouble": check.trouble_since,
+        "check_at": check.next_check_at,
+    }
+
+
+def progress(ledger: Ledger, scope: Scope) -> Progress:
+    """
+    Tell how far delivery is.
+
+    :raises LedgerError: when the ledger holds no such campaign
+    """
+    by_code = sa.select(
+        sa.func.coalesce(_m.delivery_code, ""), _m.is_final, sa.func.count(), sa.func.min(_m.next_check_at)
+    )
+    with ledger.reading() as connection:
+        now = ledger.now(connection)
+        _require(connection, scope)
+        found = connection.execute(
+            by_code.where(_m.state == State.ACCEPTED, *scope.where()).group_by(_m.delivery_code, _m.is_final)
+        ).all()
+        unsent = 0
+        if scope.campaign_id is not None:
+            waiting = sa.select(sa.func.count()).where(
+                _m.state.in_([State.PLANNED, State.CLAIMED]), *scope.where()
+            )
+            unsent = connection.scalar(waiting) or 0
+    codes: Counter[str] = Counter()
+    for code, _, number, _ in found:
+        codes[code] += number
+    times = [at for _, final, _, at in found if not final and at is not None]
+    return Progress(
+        total=sum(codes.values()),
+        unsent=unsent,
+        by_code=dict(codes),
+        final_by_code={code: number for code, final, number, _ in found if final},
+        next_due=max(0.0, (min(times) - now) / 1000) if times else None,
+    )
+
+
+def _require(connection: sa.Connection, scope: Scope) -> None:
+    if scope.campaign_id is None:
+        return
+    name_hash = hashlib.sha256(scope.campaign_id.encode()).hexdigest()
+    if connection.scalar(sa.select(_c.id).where(_c.name_hash == name_hash)) is None:
+        raise LedgerError(f"The ledger holds no campaign {scope.campaign_id!r}")

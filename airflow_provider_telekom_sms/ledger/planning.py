@@ -1,0 +1,249 @@
+"""Plans into the ledger: campaigns, the tries that own them, and their messages, in chunks."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from airflow_provider_telekom_sms.exceptions import PlanError
+from airflow_provider_telekom_sms.ledger import schema
+from airflow_provider_telekom_sms.ledger.store import Ledger, State
+
+#: Rows written in one transaction, so that none blocks others for long.
+CHUNK = 2_000
+#: A try that did not speak up for so long is dead, milliseconds by the database's clock.
+LEASE_MS = 300_000
+
+_c, _p, _o, _m = schema.campaign.c, schema.plan.c, schema.owner.c, schema.message.c
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """
+    One try of one task that works on a campaign.
+
+    :param id: the fencing token
+    :param campaign_id: the campaign's number in the ledger
+    :param slot: what stays the same from try to try: the task instance
+    """
+
+    id: int
+    campaign_id: int
+    slot: str
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedRow:
+    """One row of a source as it goes into the ledger; ``key_hash`` is None where it can never be sent."""
+
+    row: int
+    state: State
+    key_hash: bytes | None = None
+    key: str | None = None
+    phone: str | None = None
+    text: str | None = None
+    parts: int | None = None
+    reason: str | None = None
+
+    def __repr__(self) -> str:
+        return f"<PlannedRow {self.row} {self.state}>"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A source that was read into a campaign."""
+
+    id: int
+    fingerprint: str
+    state: str
+
+
+def begin(ledger: Ledger, campaign: str, slot: str) -> Owner:
+    """
+    Begin a try: earlier tries of the same slot, and those whose lease ran out, are over.
+
+    What they had claimed and not recorded is in doubt from now on.
+
+    :param campaign: the campaign's id as the user knows it
+    :param slot: the task instance, without its try
+    """
+    with ledger.transaction() as connection:
+        now = ledger.now(connection)
+        campaign_id = _campaign(connection, campaign, now)
+        dead = sa.and_(
+            _o.campaign_id == campaign_id,
+            _o.ended_at.is_(None),
+            sa.or_(_o.slot == slot, _o.lease_until < now),
+        )
+        _end(connection, dead, now)
+        new = {"campaign_id": campaign_id, "slot": slot, "started_at": now, "lease_until": now + LEASE_MS}
+        owner_id = connection.scalar(schema.owner.insert().values(new).returning(_o.id))
+    return Owner(int(owner_id or 0), campaign_id, slot)
+
+
+def end(ledger: Ledger, owner: Owner) -> None:
+    """End a try that recorded all it had claimed; whatever is still claimed is in doubt."""
+    with ledger.transaction() as connection:
+        _end(connection, sa.and_(_o.id == owner.id, _o.ended_at.is_(None)), ledger.now(connection))
+
+
+def _end(connection: Connection, which: sa.ColumnElement[bool], now: int) -> None:
+    ended = connection.execute(
+        schema.owner.update().where(which).values(ended_at=now).returning(_o.id)
+    ).scalars()
+    connection.execute(
+        schema.message.update()
+        .where(sa.text("state = 'claimed'"), _m.owner_id.in_(list(ended)))
+        .values(state=State.IN_DOUBT, state_at=now, reason="its sender ended before the outcome was recorded")
+    )
+
+
+def _campaign(connection: Connection, name: str, now: int) -> int:
+    """Find or create a campaign, and hold it until the transaction ends."""
+    name_hash = hashlib.sha256(name.encode()).hexdigest()
+    found = sa.select(_c.id).where(_c.name_hash == name_hash).with_for_update()
+    campaign_id = connection.scalar(found)
+    if campaign_id is None:
+        insert = _insert(connection, schema.campaign).values(
+            name_hash=name_hash, name=name, state="active", created_at=now
+        )
+        connection.execute(insert.on_conflict_do_nothing(index_elements=["name_hash"]))
+        campaign_id = connection.scalar(found)
+    return int(campaign_id or 0)
+
+
+def _insert(connection: Connection, table: sa.Table) -> Any:
+    if connection.dialect.name == "postgresql":
+        from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+
+        return postgresql_insert(table)
+    from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+
+    return sqlite_insert(table)
+
+
+def plan_of(ledger: Ledger, owner: Owner) -> Plan | None:
+    """Give the finished plan of this slot, if a try of it made one."""
+    with ledger.reading() as connection:
+        found = connection.execute(
+            sa.select(_p.id, _p.fingerprint, _p.state)
+            .where(_p.campaign_id == owner.campaign_id, _p.slot == owner.slot, _p.state == "ready")
+            .order_by(_p.id.desc())
+        ).first()
+    return Plan(*found) if found else None
+
+
+def begin_plan(ledger: Ledger, owner: Owner, fingerprint: str, parameters: str, *, fallback: bool) -> int:
+    """
+    Begin a plan; what an earlier try of the slot left half-planned is removed.
+
+    :param fingerprint: tells whether source or text changed between two tries
+    :param parameters: JSON of what all messages of the plan are sent with
+    :param fallback: a failed delivery may still be mended by another channel
+    """
+    with ledger.reading() as connection:
+        half = connection.scalars(
+            sa.select(_p.id).where(
+                _p.campaign_id == owner.campaign_id, _p.slot == owner.slot, _p.state == "planning"
+            )
+        ).all()
+    for plan_id in half:
+        remove_plan(ledger, plan_id)
+    with ledger.transaction() as connection:
+        new = {
+            "campaign_id": owner.campaign_id,
+            "owner_id": owner.id,
+            "slot": owner.slot,
+            "fingerprint": fingerprint,
+            "state": "planning",
+            "fallback": fallback,
+            "parameters": parameters,
+            "created_at": ledger.now(connection),
+        }
+        return int(connection.scalar(schema.plan.insert().values(new).returning(_p.id)) or 0)
+
+
+def add(ledger: Ledger, owner: Owner, plan_id: int, rows: Sequence[PlannedRow]) -> None:
+    """
+    Write one chunk of rows; a row whose key the campaign has already becomes a duplicate.
+
+    :raises PlanError: when a later try took over
+    """
+    with ledger.transaction() as connection:
+        # Held until the commit, so that two runs of one campaign cannot both find a key missing.
+        connection.execute(sa.select(_c.id).where(_c.id == owner.campaign_id).with_for_update())
+        if not _alive(connection, owner):
+            raise PlanError("A later try of this task has taken over; this one plans nothing more")
+        first_rows = _known(connection, owner, plan_id, [r.key_hash for r in rows if r.key_hash])
+        connection.execute(schema.message.insert(), [_values(owner, plan_id, r, first_rows) for r in rows])
+
+
+def _alive(connection: Connection, owner: Owner) -> bool:
+    query = sa.select(_o.id).where(_o.id == owner.id, _o.ended_at.is_(None)).with_for_update()
+    return connection.scalar(query) is not None
+
+
+def _known(connection: Connection, owner: Owner, plan_id: int, keys: list[bytes]) -> dict[bytes, str]:
+    query = sa.select(_m.key_hash, _m.row, _m.plan_id).where(
+        _m.campaign_id == owner.campaign_id, _m.key_hash.in_(keys)
+    )
+    return {
+        key: f"row {row}" if plan == plan_id else f"row {row} of an earlier plan of this campaign"
+        for key, row, plan in connection.execute(query)
+    }
+
+
+def _values(owner: Owner, plan_id: int, row: PlannedRow, first_rows: dict[bytes, str]) -> dict[str, Any]:
+    first = first_rows.get(row.key_hash) if row.key_hash else None
+    if row.key_hash and first is None:
+        first_rows[row.key_hash] = f"row {row.row}"
+    duplicate = first is not None
+    return {
+        "campaign_id": owner.campaign_id,
+        "plan_id": plan_id,
+        "row": row.row,
+        "key_hash": None if duplicate else row.key_hash,
+        "key": row.key,
+        "phone": row.phone,
+        "text": row.text if row.state == State.PLANNED and not duplicate else None,
+        "parts": row.parts,
+        "state": State.DUPLICATE if duplicate else row.state,
+        "reason": f"the same as {first}" if duplicate else row.reason,
+    }
+
+
+def finish_plan(ledger: Ledger, plan_id: int) -> None:
+    """Mark a plan as ready: only now can its messages be claimed."""
+    with ledger.transaction() as connection:
+        connection.execute(schema.plan.update().where(_p.id == plan_id).values(state="ready"))
+
+
+def remove_plan(ledger: Ledger, plan_id: int) -> None:
+    """
+    Remove a plan of which nothing was ever claimed.
+
+    :raises PlanError: when something was claimed
+    """
+    with ledger.transaction() as connection:
+        # No longer ready: from here on nothing of it can be claimed.
+        connection.execute(schema.plan.update().where(_p.id == plan_id).values(state="planning"))
+        claimed = connection.scalar(
+            sa.select(sa.func.count()).where(_m.plan_id == plan_id, _m.owner_id.is_not(None))
+        )
+        if claimed:
+            raise PlanError(
+                f"The text, the source or a parameter changed since the campaign was planned, and {claimed} "
+                "of its messages were already claimed. Restore what it was, or give the new one a "
+                "campaign_id of its own"
+            )
+    chunk = sa.select(_m.id).where(_m.plan_id == plan_id).limit(CHUNK * 5).scalar_subquery()
+    while True:
+        with ledger.transaction() as connection:
+            if not connection.execute(schema.message.delete().where(_m.id.in_(chunk))).rowcount:
+                connection.execute(schema.plan.delete().where(_p.id == plan_id))
+                return

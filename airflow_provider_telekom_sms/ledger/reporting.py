@@ -1,0 +1,133 @@
+"""Reads from the ledger: counts of a campaign, and its rows one by one."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from airflow_provider_telekom_sms.exceptions import LedgerError
+from airflow_provider_telekom_sms.ledger import schema
+from airflow_provider_telekom_sms.ledger.planning import Owner
+from airflow_provider_telekom_sms.ledger.store import Ledger, State
+
+#: Rows read in one go.
+PAGE = 5_000
+
+_c, _m = schema.campaign.c, schema.message.c
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """
+    How many messages of a campaign stand in which state, over all tries so far.
+
+    :param parts: SMS parts of everything that was or will be sent
+    :param sent_parts: SMS parts of what was accepted
+    """
+
+    total: int = 0
+    planned: int = 0
+    claimed: int = 0
+    accepted: int = 0
+    rejected: int = 0
+    in_doubt: int = 0
+    invalid: int = 0
+    duplicate: int = 0
+    suppressed: int = 0
+    parts: int = 0
+    sent_parts: int = 0
+
+    def as_dict(self) -> dict[str, int]:
+        """Give the counts by name."""
+        return asdict(self)
+
+
+def counts(ledger: Ledger, campaign_id: int, plan_id: int | None = None) -> Counts:
+    """
+    Count a campaign's messages by state.
+
+    :param plan_id: count only what this plan brought
+    """
+    query = sa.select(_m.state, sa.func.count(), sa.func.coalesce(sa.func.sum(_m.parts), 0)).group_by(
+        _m.state
+    )
+    with ledger.reading() as connection:
+        found = {
+            state: (int(number), int(parts))
+            for state, number, parts in connection.execute(query.where(*_of(campaign_id, plan_id)))
+        }
+    numbers = {state.value: found.get(state, (0, 0))[0] for state in State}
+    never = {State.INVALID, State.DUPLICATE, State.SUPPRESSED}
+    return Counts(
+        total=sum(numbers.values()),
+        **numbers,
+        parts=sum(parts for state, (_, parts) in found.items() if state not in never),
+        sent_parts=found.get(State.ACCEPTED, (0, 0))[1],
+    )
+
+
+def campaign_number(ledger: Ledger, campaign: str) -> int:
+    """
+    Give a campaign's number in the ledger.
+
+    :param campaign: the campaign's id as the user knows it
+    :raises LedgerError: when the ledger holds no such campaign
+    """
+    name_hash = hashlib.sha256(campaign.encode()).hexdigest()
+    with ledger.reading() as connection:
+        number = connection.scalar(sa.select(_c.id).where(_c.name_hash == name_hash))
+    if number is None:
+        raise LedgerError(f"The ledger holds no campaign {campaign!r}")
+    return int(number)
+
+
+def _of(campaign_id: int, plan_id: int | None) -> list[sa.ColumnElement[bool]]:
+    which = [_m.campaign_id == campaign_id]
+    return which if plan_id is None else [*which, _m.plan_id == plan_id]
+
+
+def rows_in(ledger: Ledger, campaign_id: int, state: State, limit: int) -> list[int]:
+    """Give the row numbers of the first messages in a state."""
+    query = sa.select(_m.row).where(_m.campaign_id == campaign_id, _m.state == state).order_by(_m.id)
+    with ledger.reading() as connection:
+        return list(connection.scalars(query.limit(limit)))
+
+
+def messages(ledger: Ledger, campaign_id: int, plan_id: int | None = None) -> Iterator[sa.Row[Any]]:
+    """
+    Give a campaign's messages in the order they were planned, in constant memory.
+
+    :param plan_id: give only what this plan brought
+    """
+    last = 0
+    while True:
+        query = sa.select(schema.message).where(*_of(campaign_id, plan_id), _m.id > last).order_by(_m.id).limit(PAGE)
+        with ledger.reading() as connection:
+            page = connection.execute(query).all()
+        if not page:
+            return
+        yield from page
+        last = page[-1].id
+
+
+def outcomes_of(ledger: Ledger, owner: Owner, key_hashes: list[bytes]) -> dict[bytes, sa.Row[Any]]:
+    """Give the messages that hold these keys in the owner's campaign, whichever plan brought them."""
+    query = sa.select(schema.message).where(_m.campaign_id == owner.campaign_id, _m.key_hash.in_(key_hashes))
+    with ledger.reading() as connection:
+        return {row.key_hash: row for row in connection.execute(query)}
+
+
+def invalid_rows(ledger: Ledger, plan_id: int, limit: int) -> list[tuple[int, str]]:
+    """Give row number and reason of a plan's first invalid rows."""
+    query = (
+        sa.select(_m.row, _m.reason)
+        .where(_m.plan_id == plan_id, _m.state == State.INVALID)
+        .order_by(_m.row)
+        .limit(limit)
+    )
+    with ledger.reading() as connection:
+        return [(int(row), str(reason)) for row, reason in connection.execute(query)]

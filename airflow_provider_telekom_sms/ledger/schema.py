@@ -1,0 +1,143 @@
+"""
+The tables of the ledger. Times are milliseconds since 1970 UTC, by the database's clock.
+
+::
+
+    campaign 1 ── n plan 1 ── n message      one plan per source that was read into the campaign
+             1 ── n owner                    one owner per try of a task that sends
+    rate                                     one row per API key: when its next message may leave
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+
+#: Raised with every change of the tables; a ledger of another version is refused.
+SCHEMA_VERSION = 1
+
+metadata = MetaData()
+#: Only an INTEGER primary key counts up by itself in SQLite.
+Id = BigInteger().with_variant(Integer, "sqlite")
+#: Without this SQLite would give the number of a deleted last row again; a fencing token must be new.
+COUNTS_UP: Any = {"sqlite_autoincrement": True}
+
+ledger = Table(
+    "telekom_sms_ledger",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("schema_version", Integer, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+)
+
+campaign = Table(
+    "telekom_sms_campaign",
+    metadata,
+    Column("id", Id, primary_key=True),
+    # A name may be longer than an index allows.
+    Column("name_hash", String(64), nullable=False, unique=True),
+    Column("name", Text, nullable=False),
+    Column("state", String(12), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    **COUNTS_UP,
+)
+
+owner = Table(
+    "telekom_sms_owner",
+    metadata,
+    # The fencing token.
+    Column("id", Id, primary_key=True),
+    Column("campaign_id", ForeignKey(campaign.c.id, ondelete="CASCADE"), nullable=False, index=True),
+    Column("slot", Text, nullable=False),
+    Column("started_at", BigInteger, nullable=False),
+    Column("lease_until", BigInteger, nullable=False),
+    Column("ended_at", BigInteger),
+    **COUNTS_UP,
+)
+
+plan = Table(
+    "telekom_sms_plan",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("campaign_id", ForeignKey(campaign.c.id, ondelete="CASCADE"), nullable=False, index=True),
+    Column("owner_id", Id, nullable=False),
+    Column("slot", Text, nullable=False),
+    Column("fingerprint", String(64), nullable=False),
+    Column("state", String(12), nullable=False),
+    # A failed delivery may still be mended by another channel.
+    Column("fallback", Boolean, nullable=False),
+    # What all its messages are sent with, as JSON.
+    Column("parameters", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    **COUNTS_UP,
+)
+
+message = Table(
+    "telekom_sms_message",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("campaign_id", ForeignKey(campaign.c.id, ondelete="CASCADE"), nullable=False),
+    Column("plan_id", ForeignKey(plan.c.id, ondelete="CASCADE"), nullable=False),
+    Column("row", Integer, nullable=False),
+    # Empty where the row can never be sent; only one row of a campaign can have a key.
+    Column("key_hash", LargeBinary(16)),
+    Column("key", Text),
+    Column("phone", Text),
+    Column("text", Text),
+    Column("parts", SmallInteger),
+    Column("state", String(10), nullable=False),
+    # Why it stands in this state: a reason of ours, or the API's code and description.
+    Column("reason", Text),
+    Column("owner_id", Id),
+    Column("state_at", BigInteger),
+    Column("message_id", String(64)),
+    # What the API says of the delivery; beside the state, never instead of it.
+    Column("delivery_code", String(24)),
+    Column("delivered_at", BigInteger),
+    Column("is_final", Boolean, nullable=False, server_default=text("false")),
+    Column("trouble_since", BigInteger),
+    Column("next_check_at", BigInteger),
+    UniqueConstraint("campaign_id", "key_hash", name="telekom_sms_message_once"),
+    **COUNTS_UP,
+)
+
+
+def _partial(name: str, *columns: Column[object], where: str) -> Index:
+    return Index(name, *columns, sqlite_where=text(where), postgresql_where=text(where))
+
+
+_c = message.c
+Index("telekom_sms_message_plan", _c.plan_id, _c.row)
+_partial("telekom_sms_message_planned", _c.plan_id, _c.id, where="state = 'planned'")
+_partial("telekom_sms_message_claimed", _c.owner_id, where="state = 'claimed'")
+_partial("telekom_sms_message_id", _c.message_id, where="message_id IS NOT NULL")
+_partial(
+    "telekom_sms_message_due",
+    _c.campaign_id,
+    _c.next_check_at,
+    where="state = 'accepted' AND NOT is_final",
+)
+
+rate = Table(
+    "telekom_sms_rate",
+    metadata,
+    Column("key_hash", String(64), primary_key=True),
+    # Microseconds since 1970 UTC: at 500 messages/s a millisecond would be too coarse.
+    Column("next_at", BigInteger, nullable=False),
+)

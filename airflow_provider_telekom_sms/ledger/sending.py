@@ -1,0 +1,254 @@
+"""Sends from the ledger: claims, committed before a byte leaves, and outcomes, recorded after."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from airflow_provider_telekom_sms.ledger import schema
+from airflow_provider_telekom_sms.ledger.planning import LEASE_MS, Owner, _alive, _insert
+from airflow_provider_telekom_sms.ledger.store import Ledger, State
+
+#: How far ahead of a rate limit messages are handed out together, seconds.
+RATE_WINDOW = 0.2
+
+_c, _p, _o, _m, _r = (
+    schema.campaign.c,
+    schema.plan.c,
+    schema.owner.c,
+    schema.message.c,
+    schema.rate.c,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A message that this owner alone may send now."""
+
+    id: int
+    plan_id: int
+    phone: str
+    text: str
+
+    def __repr__(self) -> str:
+        return f"<Claimed {self.id}>"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """
+    What became of a claimed message.
+
+    :param id: the message's number in the ledger
+    :param state: accepted, rejected, in doubt, or planned where it surely never left
+    :param check_at: when its delivery is first asked for, milliseconds since 1970 UTC; None for now
+    """
+
+    id: int
+    state: State
+    message_id: str | None = None
+    parts: int | None = None
+    reason: str | None = None
+    check_at: int | None = None
+    keep_text: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimit:
+    """
+    A limit that belongs to an API key, whoever sends with it.
+
+    :param key: the API key; the ledger keeps only its hash
+    :param per_second: messages per second
+    """
+
+    key: str
+    per_second: float
+
+    def __repr__(self) -> str:
+        return f"<RateLimit {self.per_second:g}/s>"
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """
+    What an exchange gave.
+
+    :param claimed: messages to send now
+    :param wait: seconds to wait for the rate limit before more can be had
+    :param halted: why no more is given: ``superseded``, ``paused`` or ``cancelled``; empty if it is
+    """
+
+    claimed: list[Claimed]
+    wait: float = 0.0
+    halted: str = ""
+
+
+def exchange(
+    ledger: Ledger,
+    owner: Owner,
+    outcomes: Sequence[Outcome],
+    want: int,
+    *,
+    plan_id: int | None = None,
+    rate: RateLimit | None = None,
+) -> Exchange:
+    """
+    Record outcomes and claim more, in one durable transaction.
+
+    :param want: how many messages to claim at most
+    :param plan_id: claim from this plan only; None for all that the campaign has ready
+    :param rate: the limit that the key is under
+    :raises LedgerError: when the database fails; then nothing was recorded and nothing claimed
+    """
+    with ledger.transaction() as connection:
+        now = ledger.now(connection)
+        # The owner first, and locked: a later try that is just beginning waits, or is seen here.
+        alive = _alive(connection, owner)
+        if outcomes:
+            _record(connection, owner, outcomes, now)
+        if not alive:
+            return Exchange([], halted="superseded")
+        connection.execute(schema.owner.update().where(_o.id == owner.id).values(lease_until=now + LEASE_MS))
+        state = connection.scalar(sa.select(_c.state).where(_c.id == owner.campaign_id))
+        if state != "active":
+            return Exchange([], halted=str(state))
+        if want <= 0:
+            return Exchange([])
+        granted, wait = _grant(connection, rate, want, now) if rate else (want, 0.0)
+        claimed = _claim(connection, owner, granted, plan_id, now) if granted else []
+        if rate and granted > len(claimed):
+            _give_back(connection, rate, granted - len(claimed))
+        # Fewer than were granted means that nothing is left, whatever the rate.
+        return Exchange(claimed, wait if len(claimed) == granted else 0.0)
+
+
+def _claim(connection: Connection, owner: Owner, want: int, plan_id: int | None, now: int) -> list[Claimed]:
+    plans = sa.select(_p.id).where(_p.campaign_id == owner.campaign_id, _p.state == "ready").order_by(_p.id)
+    if plan_id is not None:
+        plans = plans.where(_p.id == plan_id)
+    claimed: list[Claimed] = []
+    for plan in connection.scalars(plans).all():
+        # The state stands literally: only so do both databases use the partial index.
+        free = (
+            sa.select(_m.id)
+            .where(_m.plan_id == plan, sa.text("state = 'planned'"))
+            .order_by(_m.id)
+            .limit(want - len(claimed))
+            .with_for_update(skip_locked=True)
+        )
+        rows = connection.execute(
+            schema.message.update()
+            .where(_m.id.in_(free.scalar_subquery()))
+            .values(state=State.CLAIMED, owner_id=owner.id, state_at=now, reason=None)
+            .returning(_m.id, _m.plan_id, _m.phone, _m.text)
+        )
+        claimed += sorted((Claimed(*row) for row in rows), key=lambda message: message.id)
+        if len(claimed) >= want:
+            break
+    return claimed
+
+
+_NEW_REASON = sa.bindparam("new_reason", type_=sa.Text)
+#: Only the owner's own claims; in doubt too, where a later try has declared this owner dead by mistake.
+_MINE = sa.and_(
+    _m.id == sa.bindparam("row_id"),
+    _m.owner_id == sa.bindparam("by_owner"),
+    sa.or_(sa.text("state = 'claimed'"), sa.text("state = 'in_doubt'")),
+)
+_SETTLE = (
+    schema.message.update()
+    .where(_MINE)
+    .values(
+        state=sa.bindparam("new_state"),
+        state_at=sa.bindparam("now"),
+        reason=_NEW_REASON,
+        message_id=sa.bindparam("new_message_id", type_=sa.Text),
+        parts=sa.func.coalesce(sa.bindparam("new_parts", type_=sa.SmallInteger), _m.parts),
+        text=sa.case((sa.bindparam("erase", type_=sa.Boolean), sa.null()), else_=_m.text),
+        next_check_at=sa.bindparam("check_at", type_=sa.BigInteger),
+        # What surely never left is nobody's: it can be planned anew.
+        owner_id=sa.case((sa.bindparam("release", type_=sa.Boolean), sa.null()), else_=_m.owner_id),
+    )
+)
+
+
+def _record(connection: Connection, owner: Owner, outcomes: Sequence[Outcome], now: int) -> None:
+    connection.execute(
+        _SETTLE,
+        [
+            {
+                "row_id": o.id,
+                "by_owner": owner.id,
+                "new_state": o.state,
+                "now": now,
+                "new_reason": o.reason,
+                "new_message_id": o.message_id,
+                "new_parts": o.parts,
+                "erase": o.state == State.ACCEPTED and not o.keep_text,
+                "release": o.state == State.PLANNED,
+                "check_at": (o.check_at or now) if o.state == State.ACCEPTED else None,
+            }
+            for o in outcomes
+        ],
+    )
+
+
+def _rate_key(rate: RateLimit) -> str:
+    return hashlib.sha256(rate.key.encode()).hexdigest()
+
+
+def _grant(connection: Connection, rate: RateLimit, want: int, now_ms: int) -> tuple[int, float]:
+    """Take up to ``want`` messages' worth of time from the key's schedule; give count and seconds to wait."""
+    key, now = _rate_key(rate), now_ms * 1000
+    insert = _insert(connection, schema.rate).values(key_hash=key, next_at=now)
+    connection.execute(insert.on_conflict_do_nothing(index_elements=["key_hash"]))
+    query = sa.select(_r.next_at).where(_r.key_hash == key).with_for_update()
+    # Never trust a time far ahead: the clock may have been set back.
+    start = min(
+        max(int(connection.scalar(query) or now), now), now + math.ceil(10e6 / rate.per_second) + 10**6
+    )
+    if start > now:
+        return 0, (start - now) / 1e6
+    granted = min(want, 1 + int(RATE_WINDOW * rate.per_second))
+    _set_rate(connection, key, start + math.ceil(granted * 1e6 / rate.per_second))
+    return granted, granted / rate.per_second
+
+
+def _give_back(connection: Connection, rate: RateLimit, unused: int) -> None:
+    key = _rate_key(rate)
+    next_at = connection.scalar(sa.select(_r.next_at).where(_r.key_hash == key)) or 0
+    _set_rate(connection, key, int(next_at - unused * 1e6 / rate.per_second))
+
+
+def _set_rate(connection: Connection, key: str, next_at: int) -> None:
+    connection.execute(schema.rate.update().where(_r.key_hash == key).values(next_at=next_at))
+
+
+def parameters(ledger: Ledger, plan_id: int) -> dict[str, Any]:
+    """Give what the messages of a plan are sent with."""
+    with ledger.reading() as connection:
+        return dict(json.loads(connection.scalar(sa.select(_p.parameters).where(_p.id == plan_id)) or "{}"))
+
+
+def requeue(ledger: Ledger, owner: Owner, state: State) -> int:
+    """
+    Make messages of a campaign sendable again, because the user asked for it.
+
+    :param state: ``in_doubt`` (may send twice!) or ``rejected``
+    :return: how many
+    """
+    with ledger.transaction() as connection:
+        result = connection.execute(
+            schema.message.update()
+            .where(_m.campaign_id == owner.campaign_id, _m.state == state, _m.text.is_not(None))
+            .values(state=State.PLANNED, owner_id=None, state_at=ledger.now(connection))
+        )
+        return int(result.rowcount)

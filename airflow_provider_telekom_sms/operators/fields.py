@@ -1,0 +1,93 @@
+"""Template fields that hold personal data: Airflow shows what a template field rendered to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from os import PathLike
+from typing import Any
+
+from airflow_provider_telekom_sms.api.phone import mask_phone
+
+
+class Private:
+    """
+    A value that shows only what it is, not what it says.
+
+    :param value: the value
+    :param shown: what is shown of it
+    """
+
+    __slots__ = ("shown", "value")
+
+    def __init__(self, value: Any, shown: str) -> None:
+        self.value = value
+        self.shown = shown
+
+    def __repr__(self) -> str:
+        return self.shown
+
+    def __eq__(self, other: object) -> bool:
+        return bool(self.value == (other.value if isinstance(other, Private) else other))
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+class PrivateField:
+    """
+    Attribute of an operator that turns into a :class:`Private` once nothing in it is left to render.
+
+    A property of the class and not a wrapper made in ``__init__``, because Airflow renders by setting the
+    attribute, finds the dependencies of an XComArg by reading it, and does both for mapped tasks its own way.
+
+    :param show: gives what is shown of a value; None to show the value itself
+    """
+
+    def __init__(self, show: Callable[[Any], str | None]) -> None:
+        self._show = show
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        return self if instance is None else instance.__dict__[self._name]
+
+    def __set__(self, instance: Any, value: Any) -> None:
+        shown = (
+            None if value is None or isinstance(value, Private) or _is_template(value) else self._show(value)
+        )
+        instance.__dict__[self._name] = value if shown is None else Private(value, shown)
+
+
+def reveal(value: Any) -> Any:
+    """Give the value of a private field."""
+    return value.value if isinstance(value, Private) else value
+
+
+def _is_template(value: Any) -> bool:
+    if isinstance(value, str):
+        return "{{" in value or "{%" in value
+    if isinstance(value, list | tuple):
+        return any(map(_is_template, value))
+    # An XComArg, or whatever else Airflow resolves before the task runs.
+    return hasattr(value, "resolve")
+
+
+def show_phones(value: Any) -> str:
+    """Show numbers masked."""
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return ", ".join(map(mask_phone, value))
+    return mask_phone(value)
+
+
+def show_text(value: Any) -> str:
+    """Show how long a text is."""
+    return f"<{len(value)} characters>" if isinstance(value, str) else f"<{type(value).__name__}>"
+
+
+def show_source(value: Any) -> str | None:
+    """Show a path or a callable as it is, of rows only how many there are."""
+    if isinstance(value, str | PathLike) or callable(value) or hasattr(value, "open"):
+        return None
+    if hasattr(value, "__len__") and not isinstance(value, Mapping):
+        return f"<{type(value).__name__} of {len(value)} rows>"
+    return f"<{type(value).__name__}>"

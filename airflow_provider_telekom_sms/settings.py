@@ -1,0 +1,170 @@
+"""The Airflow connection ``telekom_sms``, read strictly: what it holds, what is allowed."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal, NoReturn
+from urllib.parse import urlsplit
+
+from airflow_provider_telekom_sms.api.wire import Wire
+from airflow_provider_telekom_sms.exceptions import ConfigurationError
+
+CONN_TYPE = "telekom_sms"
+DEFAULT_CONN_ID = "telekom_sms_default"
+DEFAULT_HOST = "https://smsapi.telekom.sk"
+CONNECT_TIMEOUT = 5.0
+
+
+@dataclass(frozen=True)
+class Settings:
+    """
+    How to reach the API with one key.
+
+    :param token: the API key
+    :param base_url: scheme, host and port of the API, without a trailing slash
+    :param wire: format and HTTP method of API v1
+    :param auth: ``session`` (log in once, send the session id) or ``token`` (send the key with every request)
+    :param timeout: seconds to wait for a whole reply
+    :param verify: check the server's certificate: True, False, or the path of a CA file or directory
+    :param proxy: URL of an HTTP proxy
+    :param sender: default sender (``from``) of SMS
+    :param rcs_agent: default RCS agent (``rcs.from``)
+    :param rate_limit: messages per second for this key, over all who share the ledger
+    :param callback_url: where the API reports delivery, without the secret
+    """
+
+    token: str
+    base_url: str = DEFAULT_HOST
+    wire: Wire = field(default_factory=Wire)
+    auth: Literal["session", "token"] = "session"
+    timeout: float = 30.0
+    verify: bool | str = True
+    proxy: str | None = None
+    sender: str | None = None
+    rcs_agent: str | None = None
+    rate_limit: float | None = None
+    callback_url: str | None = None
+
+    def __repr__(self) -> str:
+        return f"<Settings {self.base_url} {self.wire.wire_format} {self.wire.http_method} {self.auth}>"
+
+    @classmethod
+    def parse(cls, conn_id: str, *, password: str | None, host: str | None, extra: Any) -> Settings:
+        """
+        Read the fields of a connection.
+
+        :param conn_id: the connection's id, for error messages
+        :param password: the API key
+        :param host: base URL with scheme; empty for the real API
+        :param extra: the extras, as a mapping or as JSON text
+        :raises ConfigurationError: naming the field, what was found and what is allowed
+        """
+        reader = _Reader(conn_id)
+        if not password or not password.strip():
+            reader.fail("password", "is empty", "the API key generated in the web application")
+        values = reader.extras(extra)
+        wire = Wire(values.pop("wire_format", "json"), values.pop("http_method", "POST"))
+        return replace(
+            cls(token=password.strip(), base_url=reader.base_url("host", host or DEFAULT_HOST), wire=wire),
+            **values,
+        )
+
+
+class _Reader:
+    """Reads the values of one connection; every complaint names the connection and the field."""
+
+    def __init__(self, conn_id: str) -> None:
+        self.conn_id = conn_id
+
+    def fail(self, name: str, found: str, allowed: str) -> NoReturn:
+        raise ConfigurationError(f"Connection {self.conn_id!r}: {name} {found}; allowed: {allowed}")
+
+    def extras(self, extra: Any) -> dict[str, Any]:
+        if isinstance(extra, str):
+            try:
+                extra = json.loads(extra or "{}")
+            except ValueError:
+                self.fail("extra", "is not JSON", "a JSON object")
+        extra = extra or {}
+        if not isinstance(extra, Mapping):
+            self.fail("extra", f"is {type(extra).__name__}", "a JSON object")
+        if unknown := sorted(set(extra) - set(EXTRAS)):
+            self.fail(f"extra {', '.join(map(repr, unknown))}", "is unknown", ", ".join(EXTRAS))
+        return {
+            name: EXTRAS[name](self, name, value) for name, value in extra.items() if value not in (None, "")
+        }
+
+    def choice(self, name: str, value: Any, allowed: Mapping[str, str]) -> str:
+        if not isinstance(value, str) or value.lower() not in allowed:
+            self.fail(f"extra {name!r}", f"is {value!r}", ", ".join(allowed.values()))
+        return allowed[value.lower()]
+
+    def positive(self, name: str, value: Any) -> float:
+        try:
+            number = math.nan if isinstance(value, bool) else float(value)
+        except (TypeError, ValueError):
+            number = math.nan
+        if not (0 < number < math.inf):
+            self.fail(f"extra {name!r}", f"is {value!r}", "a number above 0")
+        return number
+
+    def text(self, name: str, value: Any) -> str:
+        if not isinstance(value, str):
+            self.fail(f"extra {name!r}", f"is {type(value).__name__}", "text")
+        return value
+
+    def base_url(self, name: str, value: Any) -> str:
+        """Check a URL; what was found is not quoted, for it may carry a password."""
+        try:
+            parts = urlsplit(value if isinstance(value, str) else "")
+            valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            valid = False
+        if not valid:
+            self.fail(name, "is not a URL with a scheme", f"for example {DEFAULT_HOST}")
+        if name == "host" and (parts.path.strip("/") or parts.query or parts.fragment or parts.username):
+            self.fail(name, "has more than scheme, host and port", f"for example {DEFAULT_HOST}")
+        return str(value).rstrip("/")
+
+    def url(self, name: str, value: Any) -> str:
+        return self.base_url(f"extra {name!r}", value)
+
+    def verify(self, name: str, value: Any) -> bool | str:
+        words = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+        if isinstance(value, bool):
+            return value
+        if isinstance(value, str) and value.lower() in words:
+            return words[value.lower()]
+        if isinstance(value, str) and Path(value).exists():
+            return value
+        return self.fail(
+            f"extra {name!r}", f"is {value!r}", "true, false, or the path of a CA file or directory"
+        )
+
+    def wire_format(self, name: str, value: Any) -> str:
+        return self.choice(name, value, {"json": "json", "xml": "xml"})
+
+    def http_method(self, name: str, value: Any) -> str:
+        return self.choice(name, value, {"post": "POST", "get": "GET"})
+
+    def auth(self, name: str, value: Any) -> str:
+        return self.choice(name, value, {"session": "session", "token": "token"})
+
+
+#: Every extra of the connection and what reads it.
+EXTRAS: dict[str, Callable[[_Reader, str, Any], Any]] = {
+    "wire_format": _Reader.wire_format,
+    "http_method": _Reader.http_method,
+    "auth": _Reader.auth,
+    "timeout": _Reader.positive,
+    "verify": _Reader.verify,
+    "proxy": _Reader.url,
+    "sender": _Reader.text,
+    "rcs_agent": _Reader.text,
+    "rate_limit": _Reader.positive,
+    "callback_url": _Reader.url,
+}

@@ -291,8 +291,8 @@ class TelekomSmsSendOperator(_SendingOperator):
         from airflow_provider_telekom_sms.ledger.store import State
 
         text = check_text(reveal(self.text))
-        keys = {number: text_identity(parse_mobile(number), text) for number in self._numbers()}
-        sent = reporting.outcomes_of(ledger, result.owner, list(keys.values()))
+        keys = [(number, text_identity(parse_mobile(number), text)) for number in self._numbers()]
+        sent = reporting.outcomes_of(ledger, result.owner, [key for _, key in keys])
         refused = [row for row in sent.values() if row.state == State.REJECTED]
         if refused:
             raise AirflowFailException(
@@ -301,7 +301,7 @@ class TelekomSmsSendOperator(_SendingOperator):
             )
         return [
             Receipt(row.message_id, number, "success", "OK", "", row.parts).masked()
-            for number, row in ((number, sent[key]) for number, key in keys.items())
+            for number, row in ((number, sent[key]) for number, key in keys)
         ]
 
     def _judge(self, by_code: dict[str, int]) -> None:

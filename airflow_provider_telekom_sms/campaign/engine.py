@@ -14,6 +14,7 @@ own. Messages that are claimed and not recorded are bounded, and so is what a ki
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import threading
 import time
@@ -23,9 +24,11 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from airflow_provider_telekom_sms.api import v1
+from airflow_provider_telekom_sms.api.http import Call, Credential
 from airflow_provider_telekom_sms.api.phone import mask_phones_in, wire_form
+from airflow_provider_telekom_sms.api.results import Receipt
 from airflow_provider_telekom_sms.campaign.plan import MessageSettings
-from airflow_provider_telekom_sms.exceptions import Fate, TelekomSmsError, TransportError
+from airflow_provider_telekom_sms.exceptions import Fate, LedgerError, TelekomSmsError, TransportError
 from airflow_provider_telekom_sms.ledger import sending
 from airflow_provider_telekom_sms.ledger.planning import LEASE_MS, Owner
 from airflow_provider_telekom_sms.ledger.sending import Claimed, Exchange, Outcome, RateLimit
@@ -94,6 +97,7 @@ class Engine:
         self._queue: asyncio.Queue[Claimed] = asyncio.Queue()
         self._outcomes: list[Outcome] = []
         self._outstanding = 0
+        self._exchanging: asyncio.Future[Exchange] | None = None
         self._settings: dict[int, MessageSettings] = {}
         self._wake = asyncio.Event()
         self._trouble = 0
@@ -106,7 +110,8 @@ class Engine:
         Send until nothing is left or something stops it.
 
         :raises TelekomSmsError: when the key is refused before the first claim
-        :raises LedgerError: when the ledger fails; what was claimed then stands in doubt
+        :raises LedgerError: when the ledger fails; what was claimed then stands in doubt, unless the ledger
+            still takes what is known of it
         """
         await self._transport.log_in()
         workers = [asyncio.create_task(self._work()) for _ in range(self._concurrency)]
@@ -117,6 +122,7 @@ class Engine:
                 for worker in workers:
                     worker.cancel()
                 await asyncio.gather(*workers, return_exceptions=True)
+                await self._close_books(thread)
         self._meter.report()
         return self._drained
 
@@ -125,13 +131,9 @@ class Engine:
         claim_from = spoke_at = 0.0
         while True:
             want = self._room() if loop.time() >= claim_from else 0
-            outcomes, self._outcomes = self._outcomes, []
-            result = await loop.run_in_executor(thread, self._exchange, outcomes, want)
+            self._exchanging = loop.run_in_executor(thread, self._exchange, list(self._outcomes), want)
+            result = self._take_in(await asyncio.shield(self._exchanging))
             spoke_at = loop.time()
-            self._count(outcomes)
-            self._outstanding += len(result.claimed) - len(outcomes)
-            for message in result.claimed:
-                self._queue.put_nowait(message)
             claim_from = spoke_at + result.wait
             if result.halted:
                 self._halt(result.halted)
@@ -140,6 +142,28 @@ class Engine:
             if self._outstanding == 0 and (self._stopping or self._exhausted):
                 return
             await self._next_exchange(claim_from, spoke_at + LEASE_MS / 5000)
+
+    def _take_in(self, result: Exchange) -> Exchange:
+        self._exchanging = None
+        recorded, self._outcomes = self._outcomes[: result.recorded], self._outcomes[result.recorded :]
+        self._count(recorded)
+        self._outstanding += len(result.claimed) - len(recorded)
+        for message in result.claimed:
+            self._queue.put_nowait(message)
+        return result
+
+    async def _close_books(self, thread: ThreadPoolExecutor) -> None:
+        """Where the books were broken off: record what is known, release what never left."""
+        with contextlib.suppress(TelekomSmsError):
+            if self._exchanging is not None:
+                # It was not cancelled with this try, and its claims would be in doubt for nothing.
+                self._take_in(await self._exchanging)
+        while not self._queue.empty():
+            self._outcomes.append(Outcome(self._queue.get_nowait().id, State.PLANNED))
+        if self._outcomes:
+            with contextlib.suppress(LedgerError):
+                loop = asyncio.get_running_loop()
+                self._take_in(await loop.run_in_executor(thread, self._exchange, list(self._outcomes), 0))
 
     def _room(self) -> int:
         if self._stopping or self._exhausted:
@@ -155,8 +179,10 @@ class Engine:
             self._wake.clear()
             if self._worth_recording() or self._may_claim(claim_from):
                 return
+            # No later than the rate limit allows: what is lost there is never caught up.
+            ahead = claim_from - loop.time()
             try:
-                await asyncio.wait_for(self._wake.wait(), LINGER)
+                await asyncio.wait_for(self._wake.wait(), min(LINGER, ahead) if ahead > 0 else LINGER)
             except TimeoutError:
                 if self._outcomes or self._stop.is_set() or loop.time() >= heartbeat:
                     return
@@ -193,17 +219,9 @@ class Engine:
     async def _send(self, message: Claimed) -> Outcome:
         if self._stopping:
             return Outcome(message.id, State.PLANNED)
-        settings = self._settings[message.plan_id]
-        to = wire_form(message.phone, settings.prefer_rcs)
-        wire = self._transport.settings.wire
         try:
-            receipt = await self._transport.run(
-                self._transport.call(
-                    lambda credential: v1.send_message(
-                        wire, credential, to, message.text, settings.parameters
-                    )
-                )
-            )
+            settings = self._settings[message.plan_id]
+            receipt = await self._receipt(message, settings)
         except TelekomSmsError as error:
             return self._failed(message, error)
         except Exception as error:
@@ -219,6 +237,15 @@ class Engine:
             check_at=settings.check_at,
             keep_text=settings.keep_text,
         )
+
+    async def _receipt(self, message: Claimed, settings: MessageSettings) -> Receipt:
+        wire = self._transport.settings.wire
+        to = wire_form(message.phone, settings.prefer_rcs)
+
+        def send(credential: Credential) -> Call[Receipt]:
+            return v1.send_message(wire, credential, to, message.text, settings.parameters)
+
+        return await self._transport.run(self._transport.call(send))
 
     def _failed(self, message: Claimed, error: TelekomSmsError) -> Outcome:
         if error.stops_campaign:

@@ -10,8 +10,10 @@ import hashlib
 import itertools
 import json
 import logging
+import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any, Literal
 
 from airflow_provider_telekom_sms.api.messages import SmsParameters, check_text
@@ -97,6 +99,7 @@ class CampaignSpec:
             fingerprint(self.source),
             self.settings.to_json(),
             *map(repr, (self.text, self.text_column, self.to_column, self.key_column)),
+            *map(repr, (self.encoding, self.delimiter, self.guards.max_parts_per_message)),
         ]
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
@@ -123,8 +126,10 @@ class Guards:
 
         :raises PlanError: naming the guard, what was found and what is allowed
         """
-        if self.max_messages is not None and counts.planned > self.max_messages:
-            raise PlanError(f"max_messages: found {counts.planned} to send, allowed are {self.max_messages}")
+        # All that was or will be sent: a guard that is set later, between two tries, speaks as well.
+        messages = counts.total - counts.invalid - counts.duplicate - counts.suppressed
+        if self.max_messages is not None and messages > self.max_messages:
+            raise PlanError(f"max_messages: found {messages} to send, allowed are {self.max_messages}")
         price = self.price(counts.parts)
         if self.max_price is not None and price is not None and price > self.max_price:
             raise PlanError(
@@ -149,6 +154,7 @@ def ensure_plan(ledger: Ledger, owner: Owner, spec: CampaignSpec) -> int:
     if found is not None:
         if found.fingerprint == wanted:
             log.info("The campaign is planned already; it goes on where the last try stopped")
+            _check(ledger, owner, found.id, spec)
             return found.id
         log.info("Text, source or parameters changed since the last try: the campaign is planned anew")
         planning.remove_plan(ledger, found.id)
@@ -162,7 +168,7 @@ def ensure_plan(ledger: Ledger, owner: Owner, spec: CampaignSpec) -> int:
         for chunk in _chunks(map(make, rows), planning.CHUNK):
             planning.add(ledger, owner, plan_id, chunk)
     _check(ledger, owner, plan_id, spec)
-    planning.finish_plan(ledger, plan_id)
+    planning.finish_plan(ledger, owner, plan_id)
     return plan_id
 
 
@@ -198,7 +204,6 @@ def _planner(rows: Rows, spec: CampaignSpec) -> Callable[[Row], PlannedRow]:
     def make(row: Row) -> PlannedRow:
         values = row.values
         given = values.get(spec.to_column)
-        raw = given if isinstance(given, str) else None
         key = _key(values.get(key_column)) if key_column else None
         try:
             if row.problem:
@@ -211,6 +216,7 @@ def _planner(rows: Rows, spec: CampaignSpec) -> Callable[[Row], PlannedRow]:
             if most is not None and parts > most:
                 raise InvalidMessageError(f"the text takes {parts} parts, max_parts_per_message is {most}")
         except InvalidMessageError as error:
+            raw = _storable(given) if isinstance(given, str) else None
             return PlannedRow(row.number, State.INVALID, key=key, phone=raw, reason=str(error))
         identity = _hash(f"key\0{key}") if key_column else text_identity(phone, text)
         return PlannedRow(row.number, State.PLANNED, identity, key, phone, text, parts)
@@ -228,7 +234,15 @@ def _hash(identity: str) -> bytes:
 
 
 def _key(value: Any) -> str | None:
-    return None if value is None else str(value).strip() or None
+    if isinstance(value, float | Decimal) and math.isfinite(value) and value == int(value):
+        # A column of integers becomes one of floats in pandas with its first gap; 7.0 must not be sent after 7.
+        value = int(value)
+    return None if value is None else _storable(str(value)).strip() or None
+
+
+def _storable(text: str) -> str:
+    """Replace what no database takes: NUL and half a surrogate pair."""
+    return text if text.isprintable() else text.encode("utf-8", "replace").decode().replace("\0", "?")
 
 
 def _text_of(spec: CampaignSpec) -> tuple[Callable[[Any], str], Iterable[str]]:

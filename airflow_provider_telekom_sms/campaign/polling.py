@@ -117,11 +117,20 @@ def judge(waiting: Waiting, code: str, delivered_at: int | None, now: int, inter
         patience = FALLBACK_GRACE if waiting.fallback else 0.0
     else:
         patience = 0.0 if code in codes.FINAL else None
-    troubled = None if patience is None else (waiting.trouble_since or now)
-    final = patience is not None and now - (troubled or now) >= patience * 1000
+    # A failure that follows an ERROR has not stood as long as that.
+    goes_on = waiting.code == code or waiting.code in codes.FINAL_FAILURE
+    since = (waiting.trouble_since if goes_on else None) or now
+    if patience is not None and now - since >= patience * 1000:
+        return Check(waiting.id, code, delivered_at, True, since, None)
+    troubled = None if patience is None else since
+    return Check(waiting.id, code, delivered_at, False, troubled, ask_again_at(waiting, now, interval))
+
+
+def ask_again_at(waiting: Waiting, now: int, interval: float) -> int:
+    """Say when to ask for a message again: the older it is, the later."""
     age = max(0, now - waiting.accepted_at) / 1000
     pause = min(max(interval, age / 4), max(interval, LONGEST_INTERVAL))
-    return Check(waiting.id, code, delivered_at, final, troubled, None if final else now + int(pause * 1000))
+    return now + int(pause * 1000)
 
 
 class Watcher:
@@ -158,7 +167,7 @@ class Watcher:
         :raises AccountError: when the key is refused
         """
         while True:
-            progress = await self.check_due()
+            progress = await self.check_due(deadline)
             if verdict := criteria.verdict(progress):
                 return verdict, progress
             if deadline is not None and time.time() >= deadline:
@@ -170,34 +179,47 @@ class Watcher:
                 pause = min(pause, max(0.0, deadline - time.time()))
             await asyncio.sleep(pause)
 
-    async def check_due(self) -> Progress:
-        """Ask for everything that is due now, record it, and tell how far delivery is."""
+    async def check_due(self, deadline: float | None = None) -> Progress:
+        """
+        Ask for everything that is due now, record it, and tell how far delivery is.
+
+        :param deadline: Unix time after which nothing more is asked for
+        :raises AccountError: when the key is refused
+        """
         while True:
             now, batch = await asyncio.to_thread(delivery.due, self._ledger, self._scope, BATCH)
-            checks = await self._check(batch, now)
+            checks, failures = await self._check(batch, now, deadline)
             await asyncio.to_thread(delivery.record, self._ledger, checks)
-            # A check that failed is still due: it must not be asked again at once.
+            for error in failures:
+                if isinstance(error, AccountError | ConfigurationError):
+                    raise error
             if len(checks) < BATCH:
-                break
-        return await asyncio.to_thread(delivery.progress, self._ledger, self._scope)
+                return await asyncio.to_thread(delivery.progress, self._ledger, self._scope)
 
-    async def _check(self, batch: list[Waiting], now: int) -> list[Check]:
-        """Ask for a batch with a fixed number of workers; what could not be asked is left as it was."""
-        todo, checks, failures = iter(batch), [], []
+    async def _check(
+        self, batch: list[Waiting], now: int, deadline: float | None
+    ) -> tuple[list[Check], list[TelekomSmsError]]:
+        """Ask for a batch with a fixed number of workers; what was not asked for is left as it was."""
+        todo = iter(batch)
+        checks: list[Check] = []
+        failures: list[TelekomSmsError] = []
 
         async def work() -> None:
             for waiting in todo:
                 try:
                     checks.append(await self._ask(waiting, now))
-                except (AccountError, ConfigurationError):
-                    raise
                 except TelekomSmsError as error:
                     failures.append(error)
+                    if error.stops_campaign:
+                        return
+                    again = ask_again_at(waiting, now, self._interval)
+                    checks.append(Check(waiting.id, None, None, False, waiting.trouble_since, again))
 
-        await asyncio.gather(*(work() for _ in range(min(self._concurrency, len(batch)))))
+        workers = [asyncio.create_task(work()) for _ in range(min(self._concurrency, len(batch)))]
+        await _finish(workers, None if deadline is None else max(0.0, deadline - time.time()))
         if failures:
             log.warning("%d of %d checks failed, the last with: %s", len(failures), len(batch), failures[-1])
-        return checks
+        return checks, failures
 
     async def _ask(self, waiting: Waiting, now: int) -> Check:
         wire = self._transport.settings.wire
@@ -211,3 +233,17 @@ class Watcher:
             return judge(waiting, NOT_FOUND, None, now, self._interval)
         at = status.delivered_at
         return judge(waiting, status.code, int(at.timestamp() * 1000) if at else None, now, self._interval)
+
+
+async def _finish(tasks: list[asyncio.Task[None]], seconds: float | None) -> None:
+    """Await tasks, but no longer than that; none is left running, and what one raises is raised."""
+    try:
+        if tasks:
+            await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_EXCEPTION)
+    finally:
+        for task in tasks:
+            task.cancel()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+    for result in results:
+        if isinstance(result, Exception):
+            raise result

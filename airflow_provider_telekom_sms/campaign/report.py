@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import io
 import itertools
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -62,21 +64,18 @@ def _opened(path: str) -> Iterator[IO[bytes]]:
             yield file
         return
     target = Path(path)
-    part = target.with_name(f".{target.name}.part")
     target.parent.mkdir(parents=True, exist_ok=True)
-    # For its owner only: it holds whole numbers.
-    part.touch(mode=0o600)
+    # For its owner only, as it holds whole numbers, and under a name that no other try is writing to.
+    descriptor, part = tempfile.mkstemp(".part", f".{target.name}.", target.parent)
     try:
-        with part.open("wb") as file:
+        with open(descriptor, "wb") as file:
             yield file
-        part.replace(target)
+        Path(part).replace(target)
     finally:
-        part.unlink(missing_ok=True)
+        Path(part).unlink(missing_ok=True)
 
 
 def _write_csv(file: IO[bytes], rows: Iterable[tuple[Any, ...]]) -> None:
-    import io
-
     text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
     writer = csv.writer(text)
     writer.writerow(COLUMNS)

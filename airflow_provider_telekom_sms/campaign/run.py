@@ -69,15 +69,16 @@ def run_job(ledger: Ledger, hook: TelekomSmsHook, job: Job, stop: threading.Even
     """
     with _owner(ledger, job) as owner:
         plan_id = ensure_plan(ledger, owner, job.spec)
+        own = plan_id if job.own_plan_only else None
         if job.on_in_doubt == "resend":
-            sending.requeue(ledger, owner, State.IN_DOUBT)
+            sending.requeue(ledger, owner, State.IN_DOUBT, own)
         if job.on_rejected == "resend":
-            sending.requeue(ledger, owner, State.REJECTED)
-        before = reporting.counts(ledger, owner.campaign_id, plan_id if job.own_plan_only else None)
+            sending.requeue(ledger, owner, State.REJECTED, own)
+        before = reporting.counts(ledger, owner.campaign_id, own)
         drained = Drained()
         if before.planned:
-            drained = run_blocking(lambda: _drain(ledger, hook, job, owner, plan_id, before.planned, stop))
-        counts = reporting.counts(ledger, owner.campaign_id, plan_id if job.own_plan_only else None)
+            drained = run_blocking(lambda: _drain(ledger, hook, job, owner, own, before.planned, stop))
+        counts = reporting.counts(ledger, owner.campaign_id, own)
     return Result(owner, plan_id, counts, drained)
 
 
@@ -99,7 +100,7 @@ async def _drain(
     hook: TelekomSmsHook,
     job: Job,
     owner: Owner,
-    plan_id: int,
+    plan_id: int | None,
     total: int,
     stop: threading.Event,
 ) -> Drained:
@@ -111,7 +112,7 @@ async def _drain(
             owner,
             transport,
             concurrency=concurrency,
-            plan_id=plan_id if job.own_plan_only else None,
+            plan_id=plan_id,
             rate=RateLimit(transport.settings.token, per_second) if per_second else None,
             total=total,
             stop=stop,

@@ -61,10 +61,14 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """What a check of one message told, and when to ask again; both times in milliseconds since 1970 UTC."""
+    """
+    What a check of one message told, and when to ask again; both times in milliseconds since 1970 UTC.
+
+    :param code: None where it told nothing
+    """
 
     id: int
-    code: str
+    code: str | None
     delivered_at: int | None
     is_final: bool
     trouble_since: int | None
@@ -149,7 +153,7 @@ def record(ledger: Ledger, checks: Sequence[Check]) -> None:
 
 def _values(check: Check, current: str | None) -> dict[str, object]:
     # Short of a final status, what was just told is truer than what was told before.
-    keep = current in api.FINAL and not api.supersedes(check.code, current)
+    keep = check.code is None or (current in api.FINAL and not api.supersedes(check.code, current))
     return {
         "row_id": check.id,
         "code": current if keep else check.code,

@@ -109,7 +109,7 @@ def _campaign(connection: Connection, name: str, now: int) -> int:
     found = sa.select(_c.id).where(_c.name_hash == name_hash).with_for_update()
     campaign_id = connection.scalar(found)
     if campaign_id is None:
-        insert = _insert(connection, schema.campaign).values(
+        insert = insert_into(connection, schema.campaign).values(
             name_hash=name_hash, name=name, state="active", created_at=now
         )
         connection.execute(insert.on_conflict_do_nothing(index_elements=["name_hash"]))
@@ -117,7 +117,8 @@ def _campaign(connection: Connection, name: str, now: int) -> int:
     return int(campaign_id or 0)
 
 
-def _insert(connection: Connection, table: sa.Table) -> Any:
+def insert_into(connection: Connection, table: sa.Table) -> Any:
+    """Give an INSERT that knows ``on_conflict_do_nothing``."""
     if connection.dialect.name == "postgresql":
         from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 
@@ -140,7 +141,7 @@ def plan_of(ledger: Ledger, owner: Owner) -> Plan | None:
 
 def begin_plan(ledger: Ledger, owner: Owner, fingerprint: str, parameters: str, *, fallback: bool) -> int:
     """
-    Begin a plan; what an earlier try of the slot left half-planned is removed.
+    Begin a plan; what tries that are over left half-planned is removed, for it would hold its keys for ever.
 
     :param fingerprint: tells whether source or text changed between two tries
     :param parameters: JSON of what all messages of the plan are sent with
@@ -148,9 +149,9 @@ def begin_plan(ledger: Ledger, owner: Owner, fingerprint: str, parameters: str, 
     """
     with ledger.reading() as connection:
         half = connection.scalars(
-            sa.select(_p.id).where(
-                _p.campaign_id == owner.campaign_id, _p.slot == owner.slot, _p.state == "planning"
-            )
+            sa.select(_p.id)
+            .join(schema.owner, _o.id == _p.owner_id)
+            .where(_p.campaign_id == owner.campaign_id, _p.state == "planning", _o.ended_at.is_not(None))
         ).all()
     for plan_id in half:
         remove_plan(ledger, plan_id)
@@ -177,15 +178,28 @@ def add(ledger: Ledger, owner: Owner, plan_id: int, rows: Sequence[PlannedRow]) 
     with ledger.transaction() as connection:
         # Held until the commit, so that two runs of one campaign cannot both find a key missing.
         connection.execute(sa.select(_c.id).where(_c.id == owner.campaign_id).with_for_update())
-        if not _alive(connection, owner):
-            raise PlanError("A later try of this task has taken over; this one plans nothing more")
+        _must_live(connection, owner, ledger.now(connection))
         first_rows = _known(connection, owner, plan_id, [r.key_hash for r in rows if r.key_hash])
         connection.execute(schema.message.insert(), [_values(owner, plan_id, r, first_rows) for r in rows])
 
 
-def _alive(connection: Connection, owner: Owner) -> bool:
-    query = sa.select(_o.id).where(_o.id == owner.id, _o.ended_at.is_(None)).with_for_update()
-    return connection.scalar(query) is not None
+def renew(connection: Connection, owner: Owner, now: int) -> bool:
+    """
+    Renew an owner's lease, and hold the owner until the transaction ends.
+
+    A later try that is just beginning waits for this transaction, or is seen here.
+
+    :return: False when a later try has taken over
+    """
+    alive = sa.and_(_o.id == owner.id, _o.ended_at.is_(None))
+    return bool(
+        connection.execute(schema.owner.update().where(alive).values(lease_until=now + LEASE_MS)).rowcount
+    )
+
+
+def _must_live(connection: Connection, owner: Owner, now: int) -> None:
+    if not renew(connection, owner, now):
+        raise PlanError("A later try of this task has taken over; this one plans nothing more")
 
 
 def _known(connection: Connection, owner: Owner, plan_id: int, keys: list[bytes]) -> dict[bytes, str]:
@@ -217,9 +231,14 @@ def _values(owner: Owner, plan_id: int, row: PlannedRow, first_rows: dict[bytes,
     }
 
 
-def finish_plan(ledger: Ledger, plan_id: int) -> None:
-    """Mark a plan as ready: only now can its messages be claimed."""
+def finish_plan(ledger: Ledger, owner: Owner, plan_id: int) -> None:
+    """
+    Mark a plan as ready: only now can its messages be claimed.
+
+    :raises PlanError: when a later try took over, which may be removing this plan
+    """
     with ledger.transaction() as connection:
+        _must_live(connection, owner, ledger.now(connection))
         connection.execute(schema.plan.update().where(_p.id == plan_id).values(state="ready"))
 
 

@@ -11,7 +11,6 @@ import sqlalchemy as sa
 
 from airflow_provider_telekom_sms.exceptions import LedgerError
 from airflow_provider_telekom_sms.ledger import schema
-from airflow_provider_telekom_sms.ledger.planning import Owner
 from airflow_provider_telekom_sms.ledger.store import Ledger, State
 
 #: Rows read in one go.
@@ -105,7 +104,12 @@ def messages(ledger: Ledger, campaign_id: int, plan_id: int | None = None) -> It
     """
     last = 0
     while True:
-        query = sa.select(schema.message).where(*_of(campaign_id, plan_id), _m.id > last).order_by(_m.id).limit(PAGE)
+        query = (
+            sa.select(schema.message)
+            .where(*_of(campaign_id, plan_id), _m.id > last)
+            .order_by(_m.id)
+            .limit(PAGE)
+        )
         with ledger.reading() as connection:
             page = connection.execute(query).all()
         if not page:
@@ -114,9 +118,14 @@ def messages(ledger: Ledger, campaign_id: int, plan_id: int | None = None) -> It
         last = page[-1].id
 
 
-def outcomes_of(ledger: Ledger, owner: Owner, key_hashes: list[bytes]) -> dict[bytes, sa.Row[Any]]:
-    """Give the messages that hold these keys in the owner's campaign, whichever plan brought them."""
-    query = sa.select(schema.message).where(_m.campaign_id == owner.campaign_id, _m.key_hash.in_(key_hashes))
+def outcomes_of(ledger: Ledger, campaign: str, key_hashes: list[bytes]) -> dict[bytes, sa.Row[Any]]:
+    """
+    Give the messages that hold these keys in a campaign, whichever plan brought them.
+
+    :param campaign: the campaign's id as the user knows it
+    """
+    number = campaign_number(ledger, campaign)
+    query = sa.select(schema.message).where(_m.campaign_id == number, _m.key_hash.in_(key_hashes))
     with ledger.reading() as connection:
         return {row.key_hash: row for row in connection.execute(query)}
 
@@ -131,3 +140,9 @@ def invalid_rows(ledger: Ledger, plan_id: int, limit: int) -> list[tuple[int, st
     )
     with ledger.reading() as connection:
         return [(int(row), str(reason)) for row, reason in connection.execute(query)]
+
+
+def campaigns(ledger: Ledger) -> list[str]:
+    """Give the ids of all campaigns, oldest first."""
+    with ledger.reading() as connection:
+        return list(connection.scalars(sa.select(_c.name).order_by(_c.id)))

@@ -106,9 +106,9 @@ message = Table(
     Column("reason", Text),
     Column("owner_id", Id),
     Column("state_at", BigInteger),
-    Column("message_id", String(64)),
+    Column("message_id", Text),
     # What the API says of the delivery; beside the state, never instead of it.
-    Column("delivery_code", String(24)),
+    Column("delivery_code", Text),
     Column("delivered_at", BigInteger),
     Column("is_final", Boolean, nullable=False, server_default=text("false")),
     Column("trouble_since", BigInteger),

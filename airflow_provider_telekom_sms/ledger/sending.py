@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from airflow_provider_telekom_sms.ledger import schema
-from airflow_provider_telekom_sms.ledger.planning import LEASE_MS, Owner, _alive, _insert
+from airflow_provider_telekom_sms.ledger.planning import Owner, insert_into, renew
 from airflow_provider_telekom_sms.ledger.store import Ledger, State
 
 #: How far ahead of a rate limit messages are handed out together, seconds.
@@ -82,11 +82,13 @@ class Exchange:
     What an exchange gave.
 
     :param claimed: messages to send now
+    :param recorded: how many outcomes were brought to it
     :param wait: seconds to wait for the rate limit before more can be had
     :param halted: why no more is given: ``superseded``, ``paused`` or ``cancelled``; empty if it is
     """
 
     claimed: list[Claimed]
+    recorded: int = 0
     wait: float = 0.0
     halted: str = ""
 
@@ -110,28 +112,32 @@ def exchange(
     """
     with ledger.transaction() as connection:
         now = ledger.now(connection)
-        # The owner first, and locked: a later try that is just beginning waits, or is seen here.
-        alive = _alive(connection, owner)
+        alive = renew(connection, owner, now)
         if outcomes:
             _record(connection, owner, outcomes, now)
         if not alive:
-            return Exchange([], halted="superseded")
-        connection.execute(schema.owner.update().where(_o.id == owner.id).values(lease_until=now + LEASE_MS))
+            return Exchange([], len(outcomes), halted="superseded")
         state = connection.scalar(sa.select(_c.state).where(_c.id == owner.campaign_id))
         if state != "active":
-            return Exchange([], halted=str(state))
+            return Exchange([], len(outcomes), halted=str(state))
         if want <= 0:
-            return Exchange([])
+            return Exchange([], len(outcomes))
         granted, wait = _grant(connection, rate, want, now) if rate else (want, 0.0)
         claimed = _claim(connection, owner, granted, plan_id, now) if granted else []
         if rate and granted > len(claimed):
             _give_back(connection, rate, granted - len(claimed))
         # Fewer than were granted means that nothing is left, whatever the rate.
-        return Exchange(claimed, wait if len(claimed) == granted else 0.0)
+        return Exchange(claimed, len(outcomes), wait if len(claimed) == granted else 0.0)
 
 
 def _claim(connection: Connection, owner: Owner, want: int, plan_id: int | None, now: int) -> list[Claimed]:
-    plans = sa.select(_p.id).where(_p.campaign_id == owner.campaign_id, _p.state == "ready").order_by(_p.id)
+    # Shared locks: while a plan is claimed from, it cannot be removed.
+    plans = (
+        sa.select(_p.id)
+        .where(_p.campaign_id == owner.campaign_id, _p.state == "ready")
+        .order_by(_p.id)
+        .with_for_update(read=True)
+    )
     if plan_id is not None:
         plans = plans.where(_p.id == plan_id)
     claimed: list[Claimed] = []
@@ -157,11 +163,12 @@ def _claim(connection: Connection, owner: Owner, want: int, plan_id: int | None,
 
 
 _NEW_REASON = sa.bindparam("new_reason", type_=sa.Text)
-#: Only the owner's own claims; in doubt too, where a later try has declared this owner dead by mistake.
+#: Only the owner's own claims; in doubt too, where a later try has declared this owner dead by mistake, and
+#: planned, where that one is then to be sent again but is not yet.
 _MINE = sa.and_(
     _m.id == sa.bindparam("row_id"),
     _m.owner_id == sa.bindparam("by_owner"),
-    sa.or_(sa.text("state = 'claimed'"), sa.text("state = 'in_doubt'")),
+    _m.state.in_([State.CLAIMED, State.IN_DOUBT, State.PLANNED]),
 )
 _SETTLE = (
     schema.message.update()
@@ -208,13 +215,14 @@ def _rate_key(rate: RateLimit) -> str:
 def _grant(connection: Connection, rate: RateLimit, want: int, now_ms: int) -> tuple[int, float]:
     """Take up to ``want`` messages' worth of time from the key's schedule; give count and seconds to wait."""
     key, now = _rate_key(rate), now_ms * 1000
-    insert = _insert(connection, schema.rate).values(key_hash=key, next_at=now)
+    insert = insert_into(connection, schema.rate).values(key_hash=key, next_at=now)
     connection.execute(insert.on_conflict_do_nothing(index_elements=["key_hash"]))
     query = sa.select(_r.next_at).where(_r.key_hash == key).with_for_update()
-    # Never trust a time far ahead: the clock may have been set back.
-    start = min(
-        max(int(connection.scalar(query) or now), now), now + math.ceil(10e6 / rate.per_second) + 10**6
-    )
+    start = max(int(connection.scalar(query) or now), now)
+    if start > (latest := now + math.ceil(10e6 / rate.per_second) + 10**6):
+        # Nobody books so far ahead: the clock was set back.
+        _set_rate(connection, key, latest)
+        start = latest
     if start > now:
         return 0, (start - now) / 1e6
     granted = min(want, 1 + int(RATE_WINDOW * rate.per_second))
@@ -238,17 +246,24 @@ def parameters(ledger: Ledger, plan_id: int) -> dict[str, Any]:
         return dict(json.loads(connection.scalar(sa.select(_p.parameters).where(_p.id == plan_id)) or "{}"))
 
 
-def requeue(ledger: Ledger, owner: Owner, state: State) -> int:
+def requeue(ledger: Ledger, owner: Owner, state: State, plan_id: int | None = None) -> int:
     """
     Make messages of a campaign sendable again, because the user asked for it.
 
+    They keep their owner: until they are claimed anew, an outcome that it still brings settles them.
+
+    :param plan_id: only those of this plan; None for the whole campaign
     :param state: ``in_doubt`` (may send twice!) or ``rejected``
     :return: how many
     """
     with ledger.transaction() as connection:
+        now = ledger.now(connection)
+        if not renew(connection, owner, now):
+            return 0
+        which = [_m.campaign_id == owner.campaign_id, _m.state == state, _m.text.is_not(None)]
+        if plan_id is not None:
+            which.append(_m.plan_id == plan_id)
         result = connection.execute(
-            schema.message.update()
-            .where(_m.campaign_id == owner.campaign_id, _m.state == state, _m.text.is_not(None))
-            .values(state=State.PLANNED, owner_id=None, state_at=ledger.now(connection))
+            schema.message.update().where(*which).values(state=State.PLANNED, state_at=now)
         )
         return int(result.rowcount)

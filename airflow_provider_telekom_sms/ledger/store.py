@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -72,11 +74,12 @@ class Ledger:
                 self.url,
                 pool_size=2,
                 pool_pre_ping=True,
+                hide_parameters=True,
                 connect_args={"options": "-c synchronous_commit=on"},
             )
         if self.url.database:
             _make_private(Path(self.url.database))
-        engine = sa.create_engine(self.url, connect_args={"timeout": LOCK_TIMEOUT})
+        engine = sa.create_engine(self.url, hide_parameters=True, connect_args={"timeout": LOCK_TIMEOUT})
         sa.event.listen(engine, "connect", _sqlite_connect)
         sa.event.listen(engine, "begin", _sqlite_begin)
         return engine
@@ -116,8 +119,8 @@ class Ledger:
             return
         except sa.exc.SQLAlchemyError as error:
             failure = f"{self!r}: {_cause(error)}"
-        # Raised out here: the driver's error quotes the statement's parameters, numbers and texts among them.
-        raise LedgerError(failure)
+        # The driver's own error may quote what was written, numbers and texts among it.
+        raise LedgerError(failure) from None
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -129,7 +132,7 @@ class Ledger:
             return
         except sa.exc.SQLAlchemyError as error:
             failure = f"{self!r}: {_cause(error)}"
-        raise LedgerError(failure)
+        raise LedgerError(failure) from None
 
     def now(self, connection: Connection) -> int:
         """Tell the database's time, in milliseconds since 1970 UTC."""
@@ -144,7 +147,7 @@ def _cause(error: sa.exc.SQLAlchemyError) -> str:
 def _make_private(path: Path) -> None:
     """Create the file for its owner only: it holds numbers and texts."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        # The folder must be there: an empty ledger in place of a volume that is missing would send all again.
         path.touch(mode=0o600)
     except OSError as error:
         raise LedgerError(f"The ledger {str(path)!r} cannot be created: {error.strerror}") from None
@@ -153,8 +156,22 @@ def _make_private(path: Path) -> None:
 def _sqlite_connect(connection: Any, _: Any) -> None:
     # The driver would begin transactions late, and as readers, which then cannot become writers.
     connection.isolation_level = None
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+    for pragma in ("synchronous=FULL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}").close()
+    _switch_to_wal(connection)
+
+
+def _switch_to_wal(connection: Any) -> None:
+    """Switch a new file over; of all statements this one does not wait while another process holds a lock."""
+    deadline = time.monotonic() + LOCK_TIMEOUT
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL").close()
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+        time.sleep(0.01)
 
 
 def _sqlite_begin(connection: Connection) -> None:

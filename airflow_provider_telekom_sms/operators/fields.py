@@ -8,6 +8,9 @@ from typing import Any
 
 from airflow_provider_telekom_sms.api.phone import mask_phone
 
+#: A text that is longer is no path.
+LONGEST_PATH = 1_000
+
 
 class Private:
     """
@@ -52,9 +55,11 @@ class PrivateField:
         return self if instance is None else instance.__dict__[self._name]
 
     def __set__(self, instance: Any, value: Any) -> None:
-        shown = (
-            None if value is None or isinstance(value, Private) or _is_template(value) else self._show(value)
-        )
+        # What replaces a template is what it rendered to, whatever it looks like.
+        rendered = _is_template(instance.__dict__.get(self._name))
+        shown = None
+        if value is not None and not isinstance(value, Private) and (rendered or not _is_template(value)):
+            shown = self._show(value)
         instance.__dict__[self._name] = value if shown is None else Private(value, shown)
 
 
@@ -85,9 +90,15 @@ def show_text(value: Any) -> str:
 
 
 def show_source(value: Any) -> str | None:
-    """Show a path or a callable as it is, of rows only how many there are."""
-    if isinstance(value, str | PathLike) or callable(value) or hasattr(value, "open"):
+    """Show a path as it is, of a callable its name, of rows only how many there are."""
+    if isinstance(value, PathLike) or hasattr(value, "open"):
         return None
+    if isinstance(value, str):
+        # A template may have rendered to the rows themselves.
+        return None if len(value) <= LONGEST_PATH and "{" not in value else show_text(value)
+    if callable(value):
+        # Not as it is: Airflow calls what is callable in a template field.
+        return f"<callable {getattr(value, '__qualname__', type(value).__name__)}>"
     if hasattr(value, "__len__") and not isinstance(value, Mapping):
         return f"<{type(value).__name__} of {len(value)} rows>"
     return f"<{type(value).__name__}>"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperator, conf
 
+from airflow_provider_telekom_sms.operators.errors import not_retried
 from airflow_provider_telekom_sms.operators.fields import (
     PrivateField,
     reveal,
@@ -120,18 +121,8 @@ class _SendingOperator(BaseOperator):
 
     def _run(self, ledger: Ledger, job: Job) -> Result:
         from airflow_provider_telekom_sms.campaign.run import run_job
-        from airflow_provider_telekom_sms.exceptions import (
-            ConfigurationError,
-            InvalidMessageError,
-            PlanError,
-            SourceError,
-        )
 
-        try:
-            return run_job(ledger, self.hook, job, self._stop)
-        except (InvalidMessageError, SourceError, PlanError, ConfigurationError) as error:
-            # What the author of the DAG has to mend is not mended by another try.
-            raise AirflowFailException(str(error)) from error
+        return run_job(ledger, self.hook, job, self._stop)
 
     def _give_verdict(self, ledger: Ledger, result: Result, on_in_doubt: str) -> None:
         """Fail where this try did not reach the end of the campaign, or left something in doubt."""
@@ -158,12 +149,8 @@ class _SendingOperator(BaseOperator):
             raise InDoubtError(message)
         raise AirflowFailException(message)
 
-    def _await_delivery(self, ledger: Ledger, scope: Scope, **resume_with: Any) -> Progress:
-        """
-        Wait until nothing more is to be expected; in the triggerer if ``deferrable``.
-
-        :param resume_with: what ``execute_complete`` is given beside the event
-        """
+    def _await_delivery(self, ledger: Ledger, scope: Scope) -> Progress:
+        """Wait until nothing more is to be expected; in the triggerer if ``deferrable``."""
         from airflow_provider_telekom_sms.campaign.engine import run_blocking
         from airflow_provider_telekom_sms.campaign.polling import Criteria, Watcher
         from airflow_provider_telekom_sms.exceptions import DeliveryError
@@ -182,7 +169,6 @@ class _SendingOperator(BaseOperator):
                     deadline=time.time() + seconds,
                 ),
                 method_name="execute_complete",
-                kwargs=resume_with,
                 # The trigger tells more of a time-out than Airflow does, so it comes first.
                 timeout=timedelta(seconds=seconds + 60),
             )
@@ -242,6 +228,7 @@ class TelekomSmsSendOperator(_SendingOperator):
         self.to = to
         self.text = text
 
+    @not_retried()
     def execute(self, context: Context) -> dict[str, Any] | list[dict[str, Any]]:
         """Send what was not sent by an earlier try, and give all receipts."""
         from airflow_provider_telekom_sms.campaign.run import Job
@@ -249,22 +236,19 @@ class TelekomSmsSendOperator(_SendingOperator):
 
         ledger = self._ledger()
         campaign_id, slot = _identity(context)
-        spec = self._spec()
-        result = self._run(ledger, Job(campaign_id, slot, spec, own_plan_only=True))
-        self._give_verdict(ledger, result, "fail")
-        receipts = self._receipts(ledger, result)
+        job = Job(campaign_id, slot, self._spec(), own_plan_only=True)
+        self._give_verdict(ledger, self._run(ledger, job), "fail")
+        receipts = self._receipts(ledger, campaign_id)
         if self.wait_for_delivery:
             ids = tuple(dict.fromkeys(receipt["message_id"] for receipt in receipts))
-            progress = self._await_delivery(ledger, Scope(message_ids=ids), receipts=receipts)
+            progress = self._await_delivery(ledger, Scope(message_ids=ids))
             self._judge(progress.by_code)
         return self._shaped(receipts)
 
-    def execute_complete(
-        self, context: Context, event: Any = None, receipts: list[dict[str, Any]] | None = None
-    ) -> dict[str, Any] | list[dict[str, Any]]:
-        """Go on after the trigger."""
+    def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any] | list[dict[str, Any]]:
+        """Go on after the trigger; what was sent stands in the ledger."""
         self._judge(self._read_event(event))
-        return self._shaped(receipts or [])
+        return self._shaped(self._receipts(self._ledger(), _identity(context)[0]))
 
     def _numbers(self) -> list[Any]:
         to = reveal(self.to)
@@ -277,7 +261,7 @@ class TelekomSmsSendOperator(_SendingOperator):
         rows = [{"phone": number, "text": text} for number in self._numbers()]
         return CampaignSpec(rows, self._settings(), text_column="text", on_invalid="fail")
 
-    def _receipts(self, ledger: Ledger, result: Result) -> list[dict[str, Any]]:
+    def _receipts(self, ledger: Ledger, campaign_id: str) -> list[dict[str, Any]]:
         """
         Give a receipt for every number, from the ledger, whichever try sent it.
 
@@ -292,7 +276,7 @@ class TelekomSmsSendOperator(_SendingOperator):
 
         text = check_text(reveal(self.text))
         keys = [(number, text_identity(parse_mobile(number), text)) for number in self._numbers()]
-        sent = reporting.outcomes_of(ledger, result.owner, [key for _, key in keys])
+        sent = reporting.outcomes_of(ledger, campaign_id, [key for _, key in keys])
         refused = [row for row in sent.values() if row.state == State.REJECTED]
         if refused:
             raise AirflowFailException(
@@ -362,6 +346,7 @@ class TelekomSmsBulkSendOperator(_SendingOperator):
     )
 
     source = PrivateField(show_source)
+    text = PrivateField(show_text)
 
     def __init__(
         self,
@@ -432,6 +417,7 @@ class TelekomSmsBulkSendOperator(_SendingOperator):
         if self.max_price is not None and self.price_per_part is None:
             raise _wrong("price_per_part", None, "a price, for max_price to be checked")
 
+    @not_retried()
     def execute(self, context: Context) -> dict[str, Any]:
         """Plan the campaign, unless an earlier try did, send what is not sent yet, and report."""
         from airflow_provider_telekom_sms.campaign.report import check_path
@@ -448,27 +434,29 @@ class TelekomSmsBulkSendOperator(_SendingOperator):
         self.log.info("Campaign %s: %s", job.campaign_id, _in_words(result.counts))
         self._give_verdict(ledger, result, self.on_in_doubt)
         self._fail_if_rejected(result.counts)
-        summary = self._summary(job.campaign_id, result.counts)
         if self.wait_for_delivery and result.counts.accepted:
-            progress = self._await_delivery(ledger, Scope(job.campaign_id), summary=summary)
-            return self._delivered(ledger, summary, progress.by_code)
-        return summary
+            progress = self._await_delivery(ledger, Scope(job.campaign_id))
+            return self._delivered(ledger, job.campaign_id, progress.by_code)
+        return self._summary(job.campaign_id, result.counts)
 
-    def execute_complete(
-        self, context: Context, event: Any = None, summary: dict[str, Any] | None = None
-    ) -> dict[str, Any]:
-        """Go on after the trigger."""
-        return self._delivered(self._ledger(), summary or {}, self._read_event(event))
+    def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:
+        """Go on after the trigger; what was sent stands in the ledger."""
+        by_code = self._read_event(event)
+        return self._delivered(self._ledger(), self._campaign(context)[0], by_code)
+
+    def _campaign(self, context: Context) -> tuple[str, str]:
+        default_id, slot = _identity(context, with_map_index=True)
+        return self.campaign_id or default_id, slot
 
     def _job(self, context: Context) -> Job:
         from airflow_provider_telekom_sms.campaign.plan import CampaignSpec, Guards
         from airflow_provider_telekom_sms.campaign.run import Job
 
-        default_id, slot = _identity(context, with_map_index=True)
+        campaign_id, slot = self._campaign(context)
         spec = CampaignSpec(
-            source=reveal(self.source),
+            source=self._rows(),
             settings=self._settings(keep_text=self.keep_text),
-            text=self.text,
+            text=reveal(self.text),
             text_column=self.text_column,
             to_column=self.to_column,
             key_column=self.key_column,
@@ -478,7 +466,7 @@ class TelekomSmsBulkSendOperator(_SendingOperator):
             guards=Guards(self.max_messages, self.max_parts_per_message, self.price_per_part, self.max_price),
         )
         return Job(
-            campaign_id=self.campaign_id or default_id,
+            campaign_id=campaign_id,
             slot=slot,
             spec=spec,
             concurrency=self.concurrency,
@@ -486,6 +474,18 @@ class TelekomSmsBulkSendOperator(_SendingOperator):
             on_in_doubt=self.on_in_doubt,
             on_rejected=self.on_rejected,
         )
+
+    def _rows(self) -> Any:
+        from airflow_provider_telekom_sms.exceptions import SourceError
+
+        source = reveal(self.source)
+        if isinstance(source, str) and source is not self.source:
+            # It holds rows, so it must not be quoted.
+            raise SourceError(
+                f"source: a template gave text that is no path, {self.source}; give a task's output itself, "
+                "or set render_template_as_native_obj=True on the DAG"
+            )
+        return source
 
     def _plan_only(self, job: Job) -> dict[str, Any]:
         from airflow_provider_telekom_sms.campaign.run import plan_only, scratch_ledger
@@ -521,12 +521,14 @@ class TelekomSmsBulkSendOperator(_SendingOperator):
             summary["price"] = round(counts.parts * self.price_per_part, 6)
         return summary
 
-    def _delivered(self, ledger: Ledger, summary: dict[str, Any], by_code: dict[str, int]) -> dict[str, Any]:
+    def _delivered(self, ledger: Ledger, campaign_id: str, by_code: dict[str, int]) -> dict[str, Any]:
         from airflow_provider_telekom_sms.campaign.polling import Criteria
         from airflow_provider_telekom_sms.ledger import reporting
 
-        self.log.info("Delivery of campaign %s: %s", summary["campaign_id"], describe(by_code))
-        self._report(ledger, reporting.campaign_number(ledger, summary["campaign_id"]))
+        self.log.info("Delivery of campaign %s: %s", campaign_id, describe(by_code))
+        number = reporting.campaign_number(ledger, campaign_id)
+        self._report(ledger, number)
+        summary = self._summary(campaign_id, reporting.counts(ledger, number))
         delivered = Criteria().successes(by_code)
         undelivered = sum(by_code.values()) - delivered
         return {**summary, "delivered": delivered, "undelivered": undelivered, "delivery": by_code}
@@ -557,17 +559,14 @@ class TelekomSmsCheckNumberOperator(BaseOperator):
         self.phone_numbers = phone_numbers
         self.telekom_sms_conn_id = telekom_sms_conn_id
 
+    @not_retried()
     def execute(self, context: Context) -> list[dict[str, Any]]:
         """Ask; every number is checked before the first question."""
         from airflow_provider_telekom_sms.api.phone import national_form
-        from airflow_provider_telekom_sms.exceptions import InvalidPhoneNumberError
         from airflow_provider_telekom_sms.hooks.telekom_sms import TelekomSmsHook
 
         given = reveal(self.phone_numbers)
-        try:
-            numbers = [national_form(n) for n in ([given] if isinstance(given, str) else given)]
-        except InvalidPhoneNumberError as error:
-            raise AirflowFailException(str(error)) from error
+        numbers = [national_form(n) for n in ([given] if isinstance(given, str) else given)]
         with TelekomSmsHook(self.telekom_sms_conn_id) as hook:
             return [hook.check_phone_number(number).masked() for number in numbers]
 

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.providers.common.compat.sdk import (
     AirflowFailException,
+    AirflowSkipException,
     BaseSensorOperator,
     PokeReturnValue,
     conf,
 )
 
+from airflow_provider_telekom_sms.operators.errors import not_retried
 from airflow_provider_telekom_sms.operators.waiting import describe, read_event
 from airflow_provider_telekom_sms.settings import DEFAULT_CONN_ID
 from airflow_provider_telekom_sms.triggers.telekom_sms import TelekomSmsDeliveryTrigger
@@ -68,6 +70,7 @@ class TelekomSmsDeliverySensor(BaseSensorOperator):
         self.min_success_ratio = min_success_ratio
         self.telekom_sms_conn_id = telekom_sms_conn_id
         self.deferrable = deferrable
+        self._criteria()
 
     def execute(self, context: Context) -> Any:
         """Wait; in the triggerer if ``deferrable``, after a first look."""
@@ -94,6 +97,7 @@ class TelekomSmsDeliverySensor(BaseSensorOperator):
             timeout=timedelta(seconds=self.timeout + 60),
         )
 
+    @not_retried()
     def poke(self, context: Context) -> PokeReturnValue:
         """Ask for what is due, and judge."""
         from airflow_provider_telekom_sms.campaign.engine import run_blocking
@@ -128,11 +132,15 @@ class TelekomSmsDeliverySensor(BaseSensorOperator):
         return by_code
 
     def _fail(self, by_code: dict[str, int]) -> NoReturn:
-        # A retry would only ask again what is final.
-        raise AirflowFailException(
+        message = (
             f"Too few messages were delivered (min_success_ratio={self.min_success_ratio:g}): "
             f"{describe(by_code)}"
         )
+        # Here and not by the base class, which sees to it only while it pokes.
+        if self.soft_fail or self.never_fail:
+            raise AirflowSkipException(message)
+        # A retry would only ask again what is final.
+        raise AirflowFailException(message)
 
     def _criteria(self) -> Criteria:
         from airflow_provider_telekom_sms.campaign.polling import Criteria

@@ -89,7 +89,7 @@ class _Reader:
                 extra = json.loads(extra or "{}")
             except ValueError:
                 self.fail("extra", "is not JSON", "a JSON object")
-        extra = extra or {}
+        extra = {} if extra is None else extra
         if not isinstance(extra, Mapping):
             self.fail("extra", f"is {type(extra).__name__}", "a JSON object")
         if unknown := sorted(set(extra) - set(EXTRAS)):
@@ -120,15 +120,18 @@ class _Reader:
     def base_url(self, name: str, value: Any) -> str:
         """Check a URL; what was found is not quoted, for it may carry a password."""
         try:
-            parts = urlsplit(value if isinstance(value, str) else "")
-            valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+            parts = urlsplit(value.strip() if isinstance(value, str) else "")
+            host = (parts.hostname or "").encode("idna")  # refuses what can be no host name
+            valid = parts.scheme in ("http", "https") and bool(host) and parts.port != 0
         except ValueError:
             valid = False
-        if not valid:
+        if not valid or len(str(value).split()) != 1:
             self.fail(name, "is not a URL with a scheme", f"for example {DEFAULT_HOST}")
-        if name == "host" and (parts.path.strip("/") or parts.query or parts.fragment or parts.username):
-            self.fail(name, "has more than scheme, host and port", f"for example {DEFAULT_HOST}")
-        return str(value).rstrip("/")
+        if name == "host":
+            if parts.path.strip("/") or parts.query or parts.fragment or "@" in parts.netloc:
+                self.fail(name, "has more than scheme, host and port", f"for example {DEFAULT_HOST}")
+            return f"{parts.scheme}://{parts.netloc}"
+        return parts.geturl().rstrip("/")
 
     def url(self, name: str, value: Any) -> str:
         return self.base_url(f"extra {name!r}", value)

@@ -14,13 +14,15 @@ import random
 import ssl
 import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, Self
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote, urlencode
 from urllib.request import getproxies, proxy_bypass
 
@@ -33,6 +35,7 @@ from airflow_provider_telekom_sms.api.http import (
     Credential,
     Request,
     Response,
+    Session,
     SessionNeeded,
     T,
     in_session,
@@ -50,7 +53,6 @@ from airflow_provider_telekom_sms.settings import CONNECT_TIMEOUT, Settings
 
 if TYPE_CHECKING:
     import aiohttp
-    import requests
 
 log = logging.getLogger(__name__)
 
@@ -60,26 +62,22 @@ RETRY_FOR = 60.0
 MAX_REPLY_BYTES = 1 << 20
 #: A session lives 15 minutes without use (manual v1, auth); it is refreshed in good time.
 PING_AFTER_IDLE = 600.0
-USER_AGENT = f"airflow-provider-telekom-sms/{__version__}"
+#: What both clients send with every request. A reply is too short to be worth packing.
+HEADERS = {"User-Agent": f"airflow-provider-telekom-sms/{__version__}", "Accept-Encoding": "identity"}
 #: Below the keep-alive of common servers, so that a connection is rarely found dead when it is used.
 KEEPALIVE = 15.0
 
 
-@dataclass
-class Session:
-    """The session id that all calls with one key share, and what is told when a new one comes."""
+class NeverConnected(Exception):
+    """
+    What both clients raise for any trouble in making a connection, and for nothing else.
 
-    id: str | None = None
-    on_login: Callable[[str], None] = lambda _: None
-    logins: int = 0
+    :param cause: the trouble
+    """
 
-    def __repr__(self) -> str:
-        return f"<Session {'open' if self.id else 'none'}>"
-
-    def begin(self, session_id: str) -> None:
-        self.on_login(session_id)
-        self.id = session_id
-        self.logins += 1
+    def __init__(self, cause: Exception) -> None:
+        super().__init__()
+        self.cause = cause
 
 
 def retry_policy(retry_for: float) -> dict[str, Any]:
@@ -119,11 +117,11 @@ def parse_retry_after(value: str | None) -> float | None:
     """
     if not value:
         return None
-    with contextlib.suppress(ValueError):
+    with contextlib.suppress(ValueError, OverflowError):
         return max(0.0, float(int(value)))
     try:
         moment = parsedate_to_datetime(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
@@ -137,8 +135,30 @@ def _check(status: int, headers: Mapping[str, str]) -> None:
         )
 
 
-def _too_long() -> NoReturn:
-    raise UnreadableReplyError(f"The reply is longer than {MAX_REPLY_BYTES} bytes")
+def _unpacked(body: bytes, coding: str) -> bytes:
+    """
+    Unpack a body that was packed although nobody asked for it.
+
+    :raises UnreadableReplyError: for another coding, another content, or a body that would be too long
+    """
+    if coding in ("", "identity"):
+        return body
+    if coding in ("gzip", "x-gzip", "deflate"):
+        with contextlib.suppress(zlib.error):
+            reader = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
+            plain = reader.decompress(body, MAX_REPLY_BYTES)
+            if reader.eof:
+                return plain
+    raise UnreadableReplyError("The reply cannot be read: its Content-Encoding does not fit its body")
+
+
+class _Body(bytearray):
+    """The body of a reply while it arrives."""
+
+    def add(self, chunk: bytes) -> None:
+        self += chunk
+        if len(self) > MAX_REPLY_BYTES:
+            raise UnreadableReplyError(f"The reply is longer than {MAX_REPLY_BYTES} bytes")
 
 
 @lru_cache(maxsize=8)
@@ -175,6 +195,7 @@ class _Base:
         self.session = session or Session()
         self._retry = retry_policy(retry_for)
         self._proxy = settings.proxy or self._environment_proxy()
+        self._token = settings.token.encode()
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.settings.base_url}>"
@@ -182,7 +203,18 @@ class _Base:
     def _environment_proxy(self) -> str | None:
         scheme, _, host = self.settings.base_url.partition("://")
         # Resolved once: the clients would look the environment up for every request.
-        return None if proxy_bypass(host) else getproxies().get(scheme)
+        proxy = None if proxy_bypass(host) else getproxies().get(scheme)
+        if not proxy:
+            return None
+        kind, separator, _ = proxy.partition("://")
+        if not separator:
+            return f"http://{proxy}"
+        if kind not in ("http", "https"):
+            raise ConfigurationError(
+                f"{scheme.upper()}_PROXY of the environment is a {kind} proxy; allowed: http, https; "
+                "set the connection's extra 'proxy', or NO_PROXY"
+            )
+        return proxy
 
     def call(self, make: Callable[[Credential], Call[T]]) -> Call[T]:
         """
@@ -190,33 +222,56 @@ class _Base:
 
         :param make: makes the call for a credential
         """
-        return in_session(make) if self.settings.auth == "session" else make({"token": self.settings.token})
+        if self.settings.auth == "session":
+            return in_session(make, self.session)
+        return make({"token": self.settings.token})
 
     def _url(self, request: Request) -> str:
         query = f"?{urlencode(request.query, quote_via=quote)}" if request.query else ""
         return f"{self.settings.base_url}{request.path}{query}"
 
-    # No message below quotes the client's own: it may hold the URL, which in GET holds key and text.
-    def _not_connected(self, error: BaseException) -> TelekomSmsError:
-        if isinstance(error, ssl.SSLCertVerificationError):
-            return ConfigurationError(
-                f"{self.settings.base_url}: the server's certificate is not trusted "
-                f"({error.verify_message}); "
-                "set the connection's extra 'verify' to the CA file that signed it"
-            )
-        return NotConnectedError(f"{self.settings.base_url}: no connection could be made ({_kind(error)})")
+    def _reply(self, status: int, headers: Mapping[str, str], body: bytes) -> Response:
+        """Make what the calls read; the key goes no further, whatever the API repeats in its descriptions."""
+        body = _unpacked(body, headers.get("content-encoding", "").strip().lower())
+        return Response(status, headers, body.replace(self._token, b"***") if len(self._token) > 15 else body)
 
-    def _lost(self, error: BaseException) -> TelekomSmsError:
+    # No message below quotes the client's own: it may hold the URL, which in GET holds key and text.
+    def _failure(self, error: Exception) -> TelekomSmsError:
+        if isinstance(error, NeverConnected):
+            return self._not_connected(error.cause)
+        if isinstance(error, TimeoutError):
+            return ReplyTimeoutError(
+                f"{self.settings.base_url}: no whole reply in {self.settings.timeout:g} s"
+            )
+        # Whatever it is, it came after the request may have left.
         return ConnectionLostError(
-            f"{self.settings.base_url}: the connection broke after the request left ({_kind(error)})"
+            f"{self.settings.base_url}: the connection broke after the request left ({_reason(error)})"
         )
 
-    def _timed_out(self) -> TelekomSmsError:
-        return ReplyTimeoutError(f"{self.settings.base_url}: no whole reply in {self.settings.timeout:g} s")
+    def _not_connected(self, cause: Exception) -> TelekomSmsError:
+        for error in _chain(cause):
+            # aiohttp has an error of that type too, but without the message.
+            if problem := getattr(error, "verify_message", ""):
+                return ConfigurationError(
+                    f"{self.settings.base_url}: the server's certificate is not trusted ({problem}); "
+                    "set the connection's extra 'verify' to the CA file that signed it"
+                )
+        through = " through the proxy" if self._proxy else ""
+        return NotConnectedError(
+            f"{self.settings.base_url}: no connection could be made{through} ({_reason(cause)})"
+        )
 
 
-def _kind(error: BaseException) -> str:
-    return type(error).__name__
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _reason(error: BaseException) -> str:
+    """Name an error by what the operating system says of it, which is never a URL, or by its type."""
+    said = (cause.strerror for cause in _chain(error) if isinstance(cause, OSError))
+    return next(filter(None, said), type(error).__name__)
 
 
 class Transport(_Base):
@@ -231,9 +286,12 @@ class Transport(_Base):
     def __init__(
         self, settings: Settings, session: Session | None = None, *, retry_for: float = RETRY_FOR
     ) -> None:
+        from airflow_provider_telekom_sms.blocking_http import requests_session
+
         super().__init__(settings, session, retry_for=retry_for)
-        self._http = _requests_session(settings)
-        self._login = threading.Lock()
+        self._http = requests_session(settings)
+        self._lock = threading.Lock()
+        self._login: Future[str] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -266,14 +324,30 @@ class Transport(_Base):
 
     def _answer(self, asked: Request | SessionNeeded) -> Response | str:
         if isinstance(asked, SessionNeeded):
-            return self._session_id(asked.refused)
+            return self._session_id()
         return tenacity.Retrying(**self._retry)(self._exchange, asked)
 
-    def _session_id(self, refused: str | None) -> str:
-        with self._login:
-            if self.session.id is None or self.session.id == refused:
-                self.session.begin(self.run(v1.auth(self.settings.wire, self.settings.token)))
-            return str(self.session.id)
+    def _session_id(self) -> str:
+        with self._lock:
+            if self.session.id is not None:
+                return self.session.id
+            # All who wait share one login, and its failure.
+            login, begins = self._login or Future(), self._login is None
+            self._login = login
+        if begins:
+            self._log_in(login)
+        return login.result()
+
+    def _log_in(self, login: Future[str]) -> None:
+        try:
+            session_id = self.run(v1.auth(self.settings.wire, self.settings.token))
+            self.session.begin(session_id)
+        except BaseException as error:
+            login.set_exception(error)
+        else:
+            login.set_result(session_id)
+        finally:
+            self._login = None
 
     def _exchange(self, request: Request) -> Response:
         failure: TelekomSmsError
@@ -282,12 +356,11 @@ class Transport(_Base):
         except TelekomSmsError:
             raise
         except Exception as error:
-            failure = self._classify(error)
+            failure = self._failure(_told(error))
         # Raised out here so that the client's own error, which may quote the URL, is not chained to it.
         raise failure
 
     def _send(self, request: Request) -> Response:
-        deadline = time.monotonic() + CONNECT_TIMEOUT + self.settings.timeout
         with self._http.request(
             request.method,
             self._url(request),
@@ -296,82 +369,23 @@ class Transport(_Base):
             timeout=(CONNECT_TIMEOUT, self.settings.timeout),
             allow_redirects=False,
             stream=True,
-            verify=bool(self.settings.verify),
             proxies={"http": self._proxy, "https": self._proxy} if self._proxy else None,
         ) as reply:
             headers = {name.lower(): value for name, value in reply.headers.items()}
             _check(reply.status_code, headers)
-            body = bytearray()
-            for chunk in reply.iter_content(65536):
-                body += chunk
-                if len(body) > MAX_REPLY_BYTES:
-                    _too_long()
-                if time.monotonic() > deadline:
-                    raise self._timed_out()
-            return Response(reply.status_code, headers, bytes(body))
-
-    def _classify(self, error: Exception) -> TelekomSmsError:
-        import requests
-        from urllib3 import exceptions as urllib3
-
-        cause: Any = error.args[0] if error.args else error
-        reason = getattr(cause, "reason", None)
-        if isinstance(reason, urllib3.SSLError) and reason.args:
-            reason = reason.args[0]
-        # A ProxyError means that the proxy itself was never reached.
-        never = (
-            urllib3.NewConnectionError,
-            urllib3.ConnectTimeoutError,
-            urllib3.ProxyError,
-            ssl.SSLCertVerificationError,
-        )
-        if isinstance(reason, never):
-            return self._not_connected(reason)
-        if isinstance(error, requests.exceptions.Timeout) or isinstance(cause, urllib3.ReadTimeoutError):
-            return self._timed_out()
-        if isinstance(error, requests.exceptions.ContentDecodingError):
-            return UnreadableReplyError("The reply's Content-Encoding does not match its body")
-        if isinstance(error, requests.exceptions.RequestException | OSError | urllib3.HTTPError):
-            return self._lost(error)
-        raise error
+            body = _Body()
+            for chunk in reply.raw.stream(65536, decode_content=False):
+                body.add(chunk)
+        return self._reply(reply.status_code, headers, bytes(body))
 
 
-def _requests_session(settings: Settings) -> requests.Session:
+def _told(error: Exception) -> Exception:
+    """Tell a time-out, for which ``requests`` and urllib3 have classes of their own."""
     import requests
-    from requests.adapters import HTTPAdapter
+    import urllib3
 
-    class Adapter(HTTPAdapter):
-        """Takes TLS from one context only; ``requests`` would read the CA bundle for each connection."""
-
-        def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-            super().init_poolmanager(*args, ssl_context=ssl_context(settings.verify), **kwargs)
-
-        def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
-            return super().proxy_manager_for(proxy, ssl_context=ssl_context(settings.verify), **kwargs)
-
-        def build_connection_pool_key_attributes(self, request: Any, verify: Any, cert: Any = None) -> Any:
-            host, _ = super().build_connection_pool_key_attributes(request, verify, cert)
-            return host, {}
-
-        def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:
-            pass
-
-    session = requests.Session()
-    # The environment would override proxies and verify, and add credentials from a .netrc file.
-    session.trust_env = False
-    session.headers["User-Agent"] = USER_AGENT
-    adapter = Adapter(max_retries=0)
-    session.mount("https://", adapter)
-    session.mount("http://", adapter)
-    logging.getLogger("urllib3.connectionpool").addFilter(_hide_query)
-    return session
-
-
-def _hide_query(record: logging.LogRecord) -> bool:
-    """Take the query off urllib3's DEBUG records: with GET it holds the key, the number and the text."""
-    if isinstance(record.args, tuple):
-        record.args = tuple(a.partition("?")[0] if isinstance(a, str) else a for a in record.args)
-    return True
+    late = isinstance(error, requests.Timeout | urllib3.exceptions.TimeoutError)
+    return TimeoutError() if late else error
 
 
 class AsyncTransport(_Base):
@@ -401,18 +415,22 @@ class AsyncTransport(_Base):
     async def __aenter__(self) -> Self:
         # The context is built in a thread: it would block a triggerer's loop.
         context = await asyncio.to_thread(ssl_context, self.settings.verify)
-        self._http = _aiohttp_session(self.settings, context, self._connections)
+        self._http = _aiohttp_session(self.settings, context)
+        # Who waits for a connection waits here, where no time-out can be taken for one of a request.
+        self._slots = asyncio.Semaphore(self._connections)
+        self._login = self._keeper = None
         if self.settings.auth == "session":
             self._keeper = asyncio.create_task(self._keep_session())
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for task in (self._keeper, self._login):
-            if task is not None:
-                task.cancel()
-                with contextlib.suppress(asyncio.CancelledError, TelekomSmsError):
-                    await task
-        await self._http.close()
+        tasks = [task for task in (self._keeper, self._login) if task is not None]
+        for task in tasks:
+            task.cancel()
+        try:
+            await asyncio.gather(*tasks, return_exceptions=True)
+        finally:
+            await self._http.close()
 
     async def log_in(self) -> None:
         """
@@ -421,7 +439,7 @@ class AsyncTransport(_Base):
         :raises TelekomSmsError: what the login raises
         """
         if self.settings.auth == "session":
-            await self._session_id(None)
+            await self._session_id()
 
     async def run(self, call: Call[T]) -> T:
         """
@@ -444,7 +462,7 @@ class AsyncTransport(_Base):
 
     async def _answer(self, asked: Request | SessionNeeded) -> Response | str:
         if isinstance(asked, SessionNeeded):
-            return await self._session_id(asked.refused)
+            return await self._session_id()
         try:
             return await self._exchange(asked)
         except (NotConnectedError, RateLimitedError) as first:
@@ -461,15 +479,26 @@ class AsyncTransport(_Base):
 
         return await tenacity.AsyncRetrying(**self._retry)(exchange)
 
-    async def _session_id(self, refused: str | None) -> str:
-        current = self.session.id
-        if current is not None and current != refused:
-            return current
+    async def _session_id(self) -> str:
+        if self.session.id is not None:
+            return self.session.id
         # All who wait share one login, and its failure.
         if self._login is None:
             self._login = asyncio.create_task(self._log_in())
             self._login.add_done_callback(self._login_done)
-        return await asyncio.shield(self._login)
+        login = self._login
+        try:
+            return await asyncio.shield(login)
+        except asyncio.CancelledError:
+            if login.cancelled():
+                self._raise_closed()
+            raise
+
+    def _raise_closed(self) -> None:
+        """Tell the calls that are still waiting for a login; who is cancelled itself goes on with that."""
+        task = asyncio.current_task()
+        if task is not None and not task.cancelling():
+            raise NotConnectedError("The transport was closed before the login was done") from None
 
     def _login_done(self, task: asyncio.Task[str]) -> None:
         self._login = None
@@ -493,20 +522,22 @@ class AsyncTransport(_Base):
                 self._used = time.monotonic()
 
     async def _exchange(self, request: Request) -> Response:
-        self._used = time.monotonic()
         failure: TelekomSmsError
-        try:
-            return await self._send(request)
-        except TelekomSmsError:
-            raise
-        except Exception as error:
-            failure = self._classify(error)
+        async with self._slots:
+            self._used = time.monotonic()
+            try:
+                return await self._send(request)
+            except TelekomSmsError:
+                raise
+            except Exception as error:
+                failure = self._failure(error)
         # Raised out here so that the client's own error, which may quote the URL, is not chained to it.
         raise failure
 
     async def _send(self, request: Request) -> Response:
         from yarl import URL
 
+        _connected.set(False)
         async with self._http.request(
             request.method,
             URL(self._url(request), encoded=True),
@@ -517,39 +548,33 @@ class AsyncTransport(_Base):
         ) as reply:
             headers = {name.lower(): value for name, value in reply.headers.items()}
             _check(reply.status, headers)
-            body = bytearray()
+            body = _Body()
             async for chunk in reply.content.iter_any():
-                body += chunk
-                if len(body) > MAX_REPLY_BYTES:
-                    _too_long()
-            return Response(reply.status, headers, bytes(body))
-
-    def _classify(self, error: Exception) -> TelekomSmsError:
-        import aiohttp
-
-        if isinstance(error, aiohttp.ClientConnectorCertificateError):
-            return self._not_connected(error.certificate_error)
-        if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
-            return self._not_connected(error)
-        if isinstance(error, aiohttp.ClientHttpProxyError):
-            return self._not_connected(error)
-        if isinstance(error, TimeoutError):
-            return self._timed_out()
-        if isinstance(error, aiohttp.ClientError | OSError):
-            return self._lost(error)
-        raise error
+                body.add(chunk)
+        return self._reply(reply.status, headers, bytes(body))
 
 
-def _aiohttp_session(settings: Settings, context: ssl.SSLContext, connections: int) -> aiohttp.ClientSession:
+#: Whether the request under way was given a connection; it gets no second one.
+_connected: ContextVar[bool] = ContextVar("telekom_sms_connected", default=False)
+
+
+def _aiohttp_session(settings: Settings, context: ssl.SSLContext) -> aiohttp.ClientSession:
     import aiohttp
 
-    connector = aiohttp.TCPConnector(
-        ssl=context,
-        limit=connections,
-        keepalive_timeout=KEEPALIVE,
-        # aiohttp repeats a GET by itself when a kept connection turns out dead, and offers no public switch.
-        force_close=settings.wire.http_method == "GET",
-    )
+    class Connector(aiohttp.TCPConnector):
+        async def connect(self, *args: Any, **kwargs: Any) -> Any:
+            if _connected.get():
+                # aiohttp repeats a GET by itself when it is not answered, and offers no public switch.
+                raise aiohttp.ClientConnectionError
+            _connected.set(True)
+            failure: Exception
+            try:
+                return await super().connect(*args, **kwargs)
+            except Exception as error:
+                failure = error
+            raise NeverConnected(failure)
+
+    connector = Connector(ssl=context, limit=0, keepalive_timeout=KEEPALIVE)  # no limit: the transport counts
     jar = (
         aiohttp.DummyCookieJar()
         if settings.auth == "token"
@@ -559,10 +584,9 @@ def _aiohttp_session(settings: Settings, context: ssl.SSLContext, connections: i
         connector=connector,
         cookie_jar=jar,
         timeout=aiohttp.ClientTimeout(
-            total=CONNECT_TIMEOUT + settings.timeout,
-            sock_connect=CONNECT_TIMEOUT,
-            sock_read=settings.timeout,
+            total=CONNECT_TIMEOUT + settings.timeout, connect=CONNECT_TIMEOUT, sock_read=settings.timeout
         ),
-        headers={"User-Agent": USER_AGENT},
+        headers=HEADERS,
+        auto_decompress=False,
         trust_env=False,
     )

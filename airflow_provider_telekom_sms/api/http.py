@@ -6,6 +6,8 @@ from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from airflow_provider_telekom_sms.exceptions import ApiError, SessionNotFoundError
+
 T = TypeVar("T")
 
 
@@ -50,18 +52,8 @@ class Response:
         return f"<Response {self.status}, {len(self.body)} bytes>"
 
 
-@dataclass(frozen=True, slots=True)
 class SessionNeeded:
-    """
-    Asks the transport for a session id; it logs in once for all who wait.
-
-    :param refused: the session id that the API no longer knows, None at first
-    """
-
-    refused: str | None = None
-
-    def __repr__(self) -> str:
-        return "<SessionNeeded>"
+    """Asks the transport for a session id; it logs in once for all who wait."""
 
 
 #: A call of the API: yields requests (or asks for a session), is sent the answers, returns its result.
@@ -72,26 +64,59 @@ Call = Generator[Request | SessionNeeded, Any, T]
 #: What a call logs in with: ``{"session_id": …}`` or ``{"token": …}``, never both.
 Credential = Mapping[str, str]
 
+#: So many sessions in a row that are refused before any call succeeds are no bad luck any more.
+SESSION_TRIES = 8
 
-def in_session(call: Callable[[Credential], Call[T]]) -> Call[T]:
+
+@dataclass
+class Session:
     """
-    Run a call in the shared session, and again in a new one while the API says SESSION_NOT_FOUND.
+    The session that all calls with one key share.
+
+    :param id: its id, None while there is none
+    :param on_login: told each new id
+    :param in_vain: how many sessions in a row were refused before any call succeeded
+    """
+
+    id: str | None = None
+    on_login: Callable[[str], None] = lambda _: None
+    in_vain: int = 0
+
+    def __repr__(self) -> str:
+        return f"<Session {'open' if self.id else 'none'}>"
+
+    def begin(self, session_id: str) -> None:
+        """Take a new session."""
+        self.on_login(session_id)
+        self.id = session_id
+
+    def refuse(self, session_id: str) -> None:
+        """Learn that the API does not know a session any more; many calls in flight may tell it."""
+        if self.id == session_id:
+            self.id = None
+            self.in_vain += 1
+
+
+def in_session(call: Callable[[Credential], Call[T]], session: Session) -> Call[T]:
+    """
+    Run a call in the shared session, and again in a new one when the API says SESSION_NOT_FOUND.
 
     :param call: makes the call for a credential
-    :raises SessionNotFoundError: when even fresh sessions are refused
+    :param session: the session
+    :raises SessionNotFoundError: when fresh sessions are refused too
     """
-    from airflow_provider_telekom_sms.exceptions import SessionNotFoundError
-
-    refused: str | None = None
-    for _ in range(SESSION_TRIES - 1):
-        session_id = yield SessionNeeded(refused)
+    while True:
+        session_id: str = yield SessionNeeded()
         try:
-            return (yield from call({"session_id": str(session_id)}))
+            result = yield from call({"session_id": session_id})
         except SessionNotFoundError:
-            refused = str(session_id)
-    session_id = yield SessionNeeded(refused)
-    return (yield from call({"session_id": str(session_id)}))
-
-
-#: With many messages in flight, a message can meet more than one dying session in a row.
-SESSION_TRIES = 8
+            # Others may have used up a session before this call came: what counts is that none got through.
+            session.refuse(session_id)
+            if session.in_vain >= SESSION_TRIES:
+                raise
+        except ApiError:
+            session.in_vain = 0
+            raise
+        else:
+            session.in_vain = 0
+            return result

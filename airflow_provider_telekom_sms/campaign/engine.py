@@ -15,11 +15,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import logging
 import threading
 import time
 from collections.abc import Callable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -154,7 +155,7 @@ class Engine:
 
     async def _close_books(self, thread: ThreadPoolExecutor) -> None:
         """Where the books were broken off: record what is known, release what never left."""
-        with contextlib.suppress(TelekomSmsError):
+        with contextlib.suppress(Exception):
             if self._exchanging is not None:
                 # It was not cancelled with this try, and its claims would be in doubt for nothing.
                 self._take_in(await self._exchanging)
@@ -307,15 +308,27 @@ class _Meter:
 
 def run_blocking(make: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """
-    Run a coroutine to its end from blocking code, even where this thread has a running loop.
+    Run a coroutine to its end from blocking code, on an event loop in a thread of its own.
+
+    There it runs even where this thread has a loop already, and what a signal handler raises (Airflow's
+    time-outs, an interrupt) cannot strike in the midst of a callback, which would swallow it: it is raised
+    here, the coroutine is cancelled, and what it still has to put in order is awaited.
 
     :param make: makes the coroutine
     """
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        pass
-    else:
-        with ThreadPoolExecutor(1) as thread:
-            return thread.submit(lambda: asyncio.run(make())).result()
-    return asyncio.run(make())
+    running: Future[tuple[asyncio.AbstractEventLoop, asyncio.Task[Any] | None]] = Future()
+
+    async def main() -> T:
+        running.set_result((asyncio.get_running_loop(), asyncio.current_task()))
+        return await make()
+
+    with ThreadPoolExecutor(1, "telekom-sms-loop") as thread:
+        done = thread.submit(contextvars.copy_context().run, asyncio.run, main())
+        try:
+            return done.result()
+        except BaseException:
+            loop, task = running.result()
+            if task is not None and not done.done():
+                with contextlib.suppress(RuntimeError):  # the loop has just been closed
+                    loop.call_soon_threadsafe(task.cancel)
+            raise

@@ -235,7 +235,7 @@ def _hash(identity: str) -> bytes:
 
 def _key(value: Any) -> str | None:
     if isinstance(value, float | Decimal) and math.isfinite(value) and value == int(value):
-        # A column of integers becomes one of floats in pandas with its first gap; 7.0 must not be sent after 7.
+        # pandas turns integers into floats with a column's first gap: 7.0 must be the same key as 7.
         value = int(value)
     return None if value is None else _storable(str(value)).strip() or None
 

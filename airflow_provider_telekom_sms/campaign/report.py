@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import itertools
+import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -68,7 +69,7 @@ def _opened(path: str) -> Iterator[IO[bytes]]:
     # For its owner only, as it holds whole numbers, and under a name that no other try is writing to.
     descriptor, part = tempfile.mkstemp(".part", f".{target.name}.", target.parent)
     try:
-        with open(descriptor, "wb") as file:
+        with os.fdopen(descriptor, "wb") as file:
             yield file
         Path(part).replace(target)
     finally:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import AsyncIterator, Callable
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
 from weakref import WeakKeyDictionary
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Connection
 
     from airflow_provider_telekom_sms.api.delivery import DeliveryStatus
-    from airflow_provider_telekom_sms.api.http import Call, Credential, T
+    from airflow_provider_telekom_sms.api.http import Call, Credential, Session, T
     from airflow_provider_telekom_sms.api.results import NumberInfo, Receipt, SmsGroup
     from airflow_provider_telekom_sms.settings import Settings
-    from airflow_provider_telekom_sms.transport import AsyncTransport, Session, Transport
+    from airflow_provider_telekom_sms.transport import AsyncTransport, Transport
 
 
 class MessageOptions(TypedDict, total=False):
@@ -61,6 +61,10 @@ class TelekomSmsHook(BaseHook):
         super().__init__(**kwargs)
         self.telekom_sms_conn_id = telekom_sms_conn_id
         self._settings: Settings | None = None
+        # Threads may share the hook: its parts are made under a lock.
+        self._lock = threading.Lock()
+        self._open_session: Session | None = None
+        self._transport: Transport | None = None
         self._shared: WeakKeyDictionary[asyncio.AbstractEventLoop, _Shared] = WeakKeyDictionary()
 
     get_connection_form_widgets = staticmethod(connection_form.widgets)
@@ -85,29 +89,33 @@ class TelekomSmsHook(BaseHook):
             self._settings = _settings(await get_async_connection(self.telekom_sms_conn_id, self))
         return self._settings
 
-    @cached_property
+    @property
     def _session(self) -> Session:
         from airflow.providers.common.compat.sdk import mask_secret
 
-        from airflow_provider_telekom_sms.transport import Session
+        from airflow_provider_telekom_sms.api.http import Session
 
-        return Session(on_login=mask_secret)
-
-    @cached_property
-    def _transport(self) -> Transport:
-        from airflow_provider_telekom_sms.transport import Transport
-
-        return Transport(self.settings, self._session)
+        with self._lock:
+            if self._open_session is None:
+                self._open_session = Session(on_login=mask_secret)
+            return self._open_session
 
     def get_conn(self) -> Transport:
         """Give the blocking transport; it logs in by itself and may be shared by threads."""
-        return self._transport
+        from airflow_provider_telekom_sms.transport import Transport
+
+        settings, session = self.settings, self._session
+        with self._lock:
+            if self._transport is None:
+                self._transport = Transport(settings, session)
+            return self._transport
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._transport.close()
+        if self._transport is not None:
+            self._transport.close()
 
     async def __aenter__(self) -> Self:
         await self._shared_transport.enter()
@@ -231,6 +239,9 @@ class TelekomSmsHook(BaseHook):
             transport.run(v1.auth(transport.settings.wire, transport.settings.token))
         except TelekomSmsError as error:
             return False, str(error)
+        except Exception as error:
+            # Not what it says, for only our own errors surely hold no secret.
+            return False, f"Connection {self.telekom_sms_conn_id!r} cannot be used: {type(error).__name__}"
         return True, f"Logged in at {transport.settings.base_url}"
 
 
@@ -240,24 +251,30 @@ class _Shared:
     def __init__(self, hook: TelekomSmsHook) -> None:
         self._hook = hook
         self._users = 0
-        self._lock = asyncio.Lock()
-        self._stack = contextlib.AsyncExitStack()
+        self._opening = asyncio.Lock()
         self._transport: AsyncTransport | None = None
+        self._closing: set[asyncio.Task[None]] = set()
 
     async def enter(self) -> AsyncTransport:
-        async with self._lock:
+        from airflow_provider_telekom_sms.transport import AsyncTransport
+
+        async with self._opening:
             if self._transport is None:
-                opened = self._hook.async_transport(connections=100)
-                self._transport = await self._stack.enter_async_context(opened)
+                settings = await self._hook.aget_settings()
+                transport = AsyncTransport(settings, self._hook._session, connections=100)
+                self._transport = await transport.__aenter__()
             self._users += 1
             return self._transport
 
     async def leave(self) -> None:
-        async with self._lock:
-            self._users -= 1
-            if not self._users:
-                self._transport = None
-                await self._stack.aclose()
+        # Nothing is awaited before the count is right, and the closing goes on if who leaves is cancelled.
+        self._users -= 1
+        if self._users == 0 and self._transport is not None:
+            transport, self._transport = self._transport, None
+            closing = asyncio.create_task(transport.__aexit__())
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
+            await asyncio.shield(closing)
 
 
 def _settings(connection: Connection) -> Settings:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from airflow_provider_telekom_sms.ledger.store import Ledger, State
 #: Rows read in one go.
 PAGE = 5_000
 
-_c, _m = schema.campaign.c, schema.message.c
+_c, _p, _m = schema.campaign.c, schema.plan.c, schema.message.c
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +85,9 @@ def campaign_number(ledger: Ledger, campaign: str) -> int:
 
 
 def _of(campaign_id: int, plan_id: int | None) -> list[sa.ColumnElement[bool]]:
-    which = [_m.campaign_id == campaign_id]
-    return which if plan_id is None else [*which, _m.plan_id == plan_id]
+    # By plan, in whose index the messages stand in the order of the table; in that of the keys they do not.
+    plans = sa.select(_p.id).where(_p.campaign_id == campaign_id)
+    return [_m.plan_id.in_(plans) if plan_id is None else _m.plan_id == plan_id]
 
 
 def rows_in(ledger: Ledger, campaign_id: int, state: State, limit: int) -> list[int]:
@@ -102,20 +103,25 @@ def messages(ledger: Ledger, campaign_id: int, plan_id: int | None = None) -> It
 
     :param plan_id: give only what this plan brought
     """
-    last = 0
-    while True:
-        query = (
-            sa.select(schema.message)
-            .where(*_of(campaign_id, plan_id), _m.id > last)
-            .order_by(_m.id)
-            .limit(PAGE)
-        )
-        with ledger.reading() as connection:
-            page = connection.execute(query).all()
-        if not page:
-            return
-        yield from page
-        last = page[-1].id
+    with ledger.reading() as connection:
+        plans = sa.select(_p.id).where(_p.campaign_id == campaign_id).order_by(_p.id)
+        found = connection.scalars(plans).all() if plan_id is None else [plan_id]
+    for plan in found:
+        after = (-1, 0)
+        while page := _page(ledger, plan, after):
+            yield from page
+            after = (page[-1].row, page[-1].id)
+
+
+def _page(ledger: Ledger, plan_id: int, after: tuple[int, int]) -> Sequence[sa.Row[Any]]:
+    query = (
+        sa.select(schema.message)
+        .where(_m.plan_id == plan_id, sa.tuple_(_m.row, _m.id) > after)
+        .order_by(_m.row, _m.id)
+        .limit(PAGE)
+    )
+    with ledger.reading() as connection:
+        return connection.execute(query).all()
 
 
 def outcomes_of(ledger: Ledger, campaign: str, key_hashes: list[bytes]) -> dict[bytes, sa.Row[Any]]:

@@ -168,7 +168,7 @@ _NEW_REASON = sa.bindparam("new_reason", type_=sa.Text)
 _MINE = sa.and_(
     _m.id == sa.bindparam("row_id"),
     _m.owner_id == sa.bindparam("by_owner"),
-    _m.state.in_([State.CLAIMED, State.IN_DOUBT, State.PLANNED]),
+    sa.text("state IN ('claimed', 'in_doubt', 'planned')"),
 )
 _SETTLE = (
     schema.message.update()

@@ -1,0 +1,131 @@
+"""
+Forks a process for every line of its input, and says how each ended.
+
+A line is JSON: the ledger, the URL, how many rows, the concurrency, where to stand still until it is killed
+(``at``: claimed, sent or recorded; after how many). A process starts at once, since all is imported already.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp  # noqa: F401  imported before the fork
+import requests  # noqa: F401
+
+from airflow_provider_telekom_sms.api import v1
+from airflow_provider_telekom_sms.campaign import engine
+from airflow_provider_telekom_sms.campaign.plan import CampaignSpec, MessageSettings
+from airflow_provider_telekom_sms.campaign.run import Job, run_job
+from airflow_provider_telekom_sms.ledger import sending
+from airflow_provider_telekom_sms.ledger.store import Ledger, State
+from airflow_provider_telekom_sms.settings import Settings
+from airflow_provider_telekom_sms.simulator import DEFAULT_TOKEN
+from airflow_provider_telekom_sms.transport import AsyncTransport
+
+
+class Hook:
+    def __init__(self, url: str) -> None:
+        self.settings = Settings(DEFAULT_TOKEN, url, timeout=10)
+
+    @contextlib.asynccontextmanager
+    async def async_transport(self, *, connections: int = 16) -> AsyncIterator[AsyncTransport]:
+        async with AsyncTransport(self.settings, connections=connections) as transport:
+            yield transport
+
+
+def stand_still(marker: str) -> None:
+    """Tell that the place is reached, and wait for the end."""
+    Path(marker).touch()
+    time.sleep(60)
+
+
+def lay_trap(at: str, after: int, marker: str) -> None:
+    """Make the process stand still between claim and send, send and record, or after a record."""
+    exchange, send = sending.exchange, engine.Engine._send
+    recorded = sent = 0
+
+    def exchanged(ledger: Any, owner: Any, outcomes: Any, want: int, **options: Any) -> Any:
+        nonlocal recorded
+        result = exchange(ledger, owner, outcomes, want, **options)
+        recorded += sum(1 for outcome in outcomes if outcome.state is State.ACCEPTED)
+        if at == "recorded" and recorded >= after:
+            stand_still(marker)
+        return result
+
+    async def sends(self: Any, message: Any) -> Any:
+        nonlocal sent
+        if at == "claimed" and sent >= after:
+            await asyncio.to_thread(stand_still, marker)
+        sent += 1
+        outcome = await send(self, message)
+        if at == "sent" and sent >= after:
+            await asyncio.to_thread(stand_still, marker)
+        return outcome
+
+    sending.exchange = exchanged
+    engine.Engine._send = sends
+
+
+def run(job: dict[str, Any]) -> dict[str, Any]:
+    if job.get("at"):
+        lay_trap(job["at"], job["after"], job["marker"])
+    ledger = Ledger(f"sqlite:///{job['ledger']}")
+    rows = [{"phone": f"09031{row:05d}", "name": str(row)} for row in range(job["rows"])]
+    spec = CampaignSpec(rows, MessageSettings(), text="Ahoj {name}")
+    began = time.monotonic()
+    result = run_job(
+        ledger,
+        Hook(job["url"]),
+        Job(
+            "campaign",
+            "slot",
+            spec,
+            concurrency=job["concurrency"],
+            on_in_doubt=job.get("on_in_doubt", "skip"),
+        ),
+        threading.Event(),
+    )
+    ledger.close()
+    return {
+        "counts": result.counts.as_dict(),
+        "sent": {str(state): number for state, number in result.drained.counts.items()},
+        "stopped_by": str(result.drained.stopped_by or ""),
+        "seconds": time.monotonic() - began,
+    }
+
+
+def tell(what: dict[str, Any]) -> None:
+    print(json.dumps(what), flush=True)
+
+
+def main() -> None:
+    assert v1.send_message
+    for line in iter(sys.stdin.readline, ""):
+        reading, writing = os.pipe()
+        if not (child := os.fork()):
+            try:
+                os.close(reading)
+                answer = run(json.loads(line))
+            except BaseException as error:
+                answer = {"error": f"{type(error).__name__}: {error}"}
+            os.write(writing, json.dumps(answer).encode())
+            os._exit(0)
+        os.close(writing)
+        tell({"pid": child})
+        with os.fdopen(reading) as pipe:
+            answered = pipe.read()
+        _, status = os.waitpid(child, 0)
+        tell({"signal": os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0, **json.loads(answered or "{}")})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy.engine import URL
+
+from airflow_provider_telekom_sms.ledger import planning
+from airflow_provider_telekom_sms.ledger.planning import Owner, PlannedRow
+from airflow_provider_telekom_sms.ledger.store import Ledger, State
+
+PROCESS = Path(__file__).with_name("process.py")
+
+
+class Desk:
+    """A ledger in a file, and short words for what the tests do with it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.ledger = Ledger(URL.create("sqlite", database=str(path)))
+
+    def begin(self, campaign: str = "campaign", slot: str = "slot") -> Owner:
+        return planning.begin(self.ledger, campaign, slot)
+
+    def rows(self, first: int, number: int) -> list[PlannedRow]:
+        return [
+            PlannedRow(row, State.PLANNED, b"%016d" % row, None, f"4219030{row:05d}", f"Ahoj {row}", 1)
+            for row in range(first, first + number)
+        ]
+
+    def plan(self, owner: Owner, number: int = 3, *, first: int = 1, finish: bool = True) -> int:
+        plan_id = planning.begin_plan(self.ledger, owner, "print", "{}", fallback=False)
+        for start in range(first, first + number, planning.CHUNK):
+            size = min(planning.CHUNK, first + number - start)
+            planning.add(self.ledger, owner, plan_id, self.rows(start, size))
+        if finish:
+            planning.finish_plan(self.ledger, owner, plan_id)
+        return plan_id
+
+    def planned(self, number: int = 3, **options: Any) -> Owner:
+        owner = self.begin(**options)
+        self.plan(owner, number)
+        return owner
+
+    def sql(self, statement: str, *values: Any) -> list[Any]:
+        """Read or write past the package."""
+        connection = sqlite3.connect(self.path, timeout=30)
+        try:
+            with connection:
+                return connection.execute(statement, values).fetchall()
+        finally:
+            connection.close()
+
+    def states(self) -> dict[int, str]:
+        return dict(self.sql("SELECT row, state FROM telekom_sms_message ORDER BY id"))
+
+    def row(self, row: int) -> dict[str, Any]:
+        connection = sqlite3.connect(self.path)
+        connection.row_factory = sqlite3.Row
+        try:
+            return dict(
+                connection.execute("SELECT * FROM telekom_sms_message WHERE row = ?", (row,)).fetchone()
+            )
+        finally:
+            connection.close()
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    desk = Desk(tmp_path / "ledger.db")
+    yield desk
+    desk.ledger.close()
+
+
+@pytest.fixture
+def ledger(desk: Desk) -> Ledger:
+    return desk.ledger
+
+
+@pytest.fixture
+def processes() -> Callable[..., list[Any]]:
+    """Run the same job in several processes at once; give what each printed."""
+
+    def run(number: int, *arguments: object, timeout: float = 60) -> list[Any]:
+        command = [sys.executable, str(PROCESS), *map(str, arguments)]
+        running = [
+            subprocess.Popen(
+                [*command, str(i)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            )
+            for i in range(number)
+        ]
+        try:
+            for process in running:
+                assert process.stdout
+                ready = process.stdout.readline()
+                assert ready == b"ready\n", process.communicate()[1].decode()
+            for process in running:
+                assert process.stdin
+                process.stdin.close()  # off they go, all at once
+                process.stdin = None
+            answers = [process.communicate(timeout=timeout) for process in running]
+        finally:
+            for process in running:
+                process.kill()
+                process.wait()
+        for process, (_, trouble) in zip(running, answers, strict=True):
+            assert process.returncode == 0, trouble.decode()
+        return [json.loads(answer) for answer, _ in answers]
+
+    return run
+
+
+@pytest.fixture
+def as_nobody() -> Callable[[Callable[[Path], str]], str]:
+    """Run a function on an empty folder in a process whose user may not do everything."""
+
+    def run(function: Callable[[Path], str]) -> str:
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            reading, writing = os.pipe()
+            if not (child := os.fork()):
+                try:
+                    if os.getuid() == 0:
+                        os.chown(folder, 65534, 65534)
+                        os.setgid(65534)
+                        os.setuid(65534)
+                    os.write(writing, function(folder).encode())
+                except BaseException as error:
+                    os.write(writing, f"{type(error).__name__}: {error}".encode())
+                finally:
+                    os._exit(0)
+            os.close(writing)
+            with os.fdopen(reading) as answer:
+                text = answer.read()
+            os.waitpid(child, 0)
+            return text
+
+    return run

@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import stat
+import time
+import traceback
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.engine import make_url
+
+from airflow_provider_telekom_sms.exceptions import ConfigurationError, LedgerError
+from airflow_provider_telekom_sms.ledger import planning, schema
+from airflow_provider_telekom_sms.ledger.planning import PlannedRow
+from airflow_provider_telekom_sms.ledger.store import Ledger, State
+
+SECRETS = ("421903555666", "Tajný text")
+
+
+def whole(error):
+    """All that a traceback in a log would show of an error."""
+    return "".join(traceback.format_exception(error))
+
+
+def test_it_is_opened_by_its_owner_only_and_keeps_its_id(desk):
+    for path in desk.path.parent.glob("ledger.db*"):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
+    again = Ledger(f"sqlite:///{desk.path}")
+    assert again.id == desk.ledger.id
+    again.close()
+
+
+def test_every_connection_is_durable(ledger):
+    with contextlib.ExitStack() as stack:
+        for connection in [stack.enter_context(ledger.reading()) for _ in range(4)]:
+            found = [
+                connection.exec_driver_sql(f"PRAGMA {name}").scalar()
+                for name in ("journal_mode", "synchronous", "foreign_keys")
+            ]
+            assert found == ["wal", 2, 1]
+
+
+def test_a_reader_blocks_no_writer(desk, ledger):
+    owner = desk.planned(2)
+    with ledger.reading() as connection:
+        assert connection.scalar(sa.select(sa.func.count()).select_from(schema.message)) == 2
+        planning.end(ledger, owner)
+
+
+@pytest.mark.parametrize("number", [2, 6])
+def test_processes_that_open_a_new_file_at_once_agree(tmp_path, processes, number):
+    for turn in range(2):
+        ids = processes(number, "open", tmp_path / f"{turn}.db")
+        assert len(set(ids)) == 1
+
+
+def test_another_version_of_the_tables_is_refused(desk):
+    desk.sql("UPDATE telekom_sms_ledger SET schema_version = schema_version + 1")
+    with pytest.raises(LedgerError, match="version 2; this package needs version 1"):
+        Ledger(f"sqlite:///{desk.path}")
+
+
+def test_another_kind_of_database_is_refused():
+    with pytest.raises(ConfigurationError, match=r"mysql.*sqlite, postgresql"):
+        Ledger("mysql://user:secret@host/database")
+
+
+def test_a_password_is_not_shown(ledger):
+    ledger.url = make_url("postgresql://user:geheim@host/database")
+    assert "geheim" not in repr(ledger)
+
+
+def test_no_database(tmp_path):
+    path = tmp_path / "ledger.db"
+    path.write_text("Toto nie je databáza. " * 100)
+    with pytest.raises(LedgerError, match="not a database"):
+        Ledger(f"sqlite:///{path}")
+    assert path.read_text().startswith("Toto nie je")
+
+
+def test_a_missing_folder_is_not_made(tmp_path):
+    """An empty ledger where a volume is not mounted would send everything again."""
+    with pytest.raises(LedgerError, match="No such file or directory"):
+        Ledger(f"sqlite:///{tmp_path / 'volume' / 'ledger.db'}")
+    assert not (tmp_path / "volume").exists()
+
+
+def test_a_file_that_may_not_be_written(as_nobody):
+    """SQLite opens it and says so at the first write, which comes before the first message."""
+
+    def attempt(folder):
+        path = folder / "ledger.db"
+        Ledger(f"sqlite:///{path}").close()
+        path.chmod(0o400)
+        planning.begin(Ledger(f"sqlite:///{path}"), "campaign", "slot")
+        return "began"
+
+    answer = as_nobody(attempt)
+    assert answer.startswith("LedgerError: <Ledger sqlite:///")
+    assert "readonly" in answer
+
+
+def test_a_folder_that_may_not_be_written(as_nobody):
+    def attempt(folder):
+        folder.chmod(0o500)
+        Ledger(f"sqlite:///{folder / 'ledger.db'}")
+        return "opened"
+
+    answer = as_nobody(attempt)
+    assert answer.startswith("LedgerError: ")
+    assert "Permission denied" in answer
+
+
+def secret_rows(number):
+    return [
+        PlannedRow(row, State.PLANNED, b"%016d" % row, "kľúč", *SECRETS, 1) for row in range(1, number + 1)
+    ]
+
+
+def test_a_full_disk_shows_no_number_and_no_text(desk, ledger):
+    owner = desk.begin()
+    plan_id = planning.begin_plan(ledger, owner, "", "{}", fallback=False)
+
+    def no_more(connection, _):
+        pages = connection.execute("PRAGMA page_count").fetchone()[0]
+        connection.execute(f"PRAGMA max_page_count={pages + 10}").close()
+
+    ledger.close()
+    sa.event.listen(ledger.engine, "connect", no_more)
+    with pytest.raises(LedgerError, match="full") as caught:
+        planning.add(ledger, owner, plan_id, secret_rows(2000))
+    shown = whole(caught.value)
+    assert not any(secret in shown for secret in (*SECRETS, "kľúč"))
+    assert desk.states() == {}
+
+
+def test_a_file_that_may_not_grow(tmp_path, processes):
+    [[chunk, error]] = processes(1, "full", tmp_path / "ledger.db", 1)
+    assert 0 < chunk < 100
+    assert "LedgerError" not in error
+    assert error.startswith("<Ledger sqlite:///")
+    assert not any(secret in error for secret in SECRETS)
+
+
+@pytest.mark.parametrize("wrong", [{"state": None}, {"reason": object()}])
+def test_what_was_to_be_written_is_in_no_error(desk, ledger, wrong):
+    owner = desk.begin()
+    plan_id = planning.begin_plan(ledger, owner, "", "{}", fallback=False)
+    row = dataclasses.replace(secret_rows(1)[0], **wrong)
+    with pytest.raises(LedgerError) as caught:
+        planning.add(ledger, owner, plan_id, [row])
+    shown = whole(caught.value)
+    assert not any(secret in shown for secret in SECRETS)
+
+
+def test_reading_fails_as_writing_does(desk, ledger):
+    desk.sql("DROP TABLE telekom_sms_message")
+    with pytest.raises(LedgerError, match="no such table") as caught, ledger.reading() as connection:
+        connection.execute(sa.select(schema.message).where(schema.message.c.text == SECRETS[1]))
+    assert SECRETS[1] not in whole(caught.value)
+
+
+def test_the_clock_is_the_databases(desk, ledger):
+    with ledger.reading() as connection:
+        assert abs(ledger.now(connection) - time.time() * 1000) < 2000

@@ -41,7 +41,10 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 #: Claimed and not recorded at most, in multiples of the concurrency; after a kill they are in doubt.
-OUTSTANDING = 3
+OUTSTANDING = 4
+#: So many outcomes, in multiples of the concurrency, are worth a commit; meanwhile as many again are in flight,
+#: and as many wait their turn.
+BATCH = 2
 #: Seconds that an outcome waits for others before it is recorded.
 LINGER = 0.1
 #: So many messages in doubt in a row, or twice the concurrency, stop a campaign: the API is in trouble, and
@@ -189,7 +192,7 @@ class Engine:
                     return
 
     def _worth_recording(self) -> bool:
-        return 0 < min(self._concurrency, self._outstanding) <= len(self._outcomes)
+        return 0 < min(BATCH * self._concurrency, self._outstanding) <= len(self._outcomes)
 
     def _may_claim(self, claim_from: float) -> bool:
         starving = self._queue.empty() and self._outstanding < self._concurrency

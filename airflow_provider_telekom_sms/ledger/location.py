@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 
 SECTION = "telekom_sms"
 FILE = "telekom_sms_ledger.db"
+#: Extras of a PostgreSQL connection that are parameters of libpq; Airflow's other extras are not for it.
+PASSED_ON = (
+    "sslmode", "sslrootcert", "sslcert", "sslkey", "sslcrl", "channel_binding",
+    "target_session_attrs", "connect_timeout", "application_name",
+)  # fmt: skip
 
 
 def open_ledger() -> Ledger:
@@ -51,7 +56,7 @@ def _opened(url: URL, pid: int) -> Ledger:
 
 
 def _url(connection: Connection) -> URL:
-    kind = connection.conn_type
+    kind, extra = connection.conn_type, connection.extra_dejson
     if kind == "sqlite":
         return URL.create("sqlite", database=connection.host)
     if kind in ("postgres", "postgresql"):
@@ -62,6 +67,7 @@ def _url(connection: Connection) -> URL:
             host=connection.host,
             port=connection.port,
             database=connection.schema,
+            query={name: str(extra[name]) for name in PASSED_ON if name in extra},
         )
     raise ConfigurationError(
         f"[{SECTION}] ledger_conn_id: connection {connection.conn_id!r} is of type {kind!r}; "

@@ -183,6 +183,13 @@ def add(ledger: Ledger, owner: Owner, plan_id: int, rows: Sequence[PlannedRow]) 
         connection.execute(schema.message.insert(), [_values(owner, plan_id, r, first_rows) for r in rows])
 
 
+_RENEW = (
+    schema.owner.update()
+    .where(_o.id == sa.bindparam("owner"), _o.ended_at.is_(None))
+    .values(lease_until=sa.bindparam("until"))
+)
+
+
 def renew(connection: Connection, owner: Owner, now: int) -> bool:
     """
     Renew an owner's lease, and hold the owner until the transaction ends.
@@ -191,10 +198,7 @@ def renew(connection: Connection, owner: Owner, now: int) -> bool:
 
     :return: False when a later try has taken over
     """
-    alive = sa.and_(_o.id == owner.id, _o.ended_at.is_(None))
-    return bool(
-        connection.execute(schema.owner.update().where(alive).values(lease_until=now + LEASE_MS)).rowcount
-    )
+    return bool(connection.execute(_RENEW, {"owner": owner.id, "until": now + LEASE_MS}).rowcount)
 
 
 def _must_live(connection: Connection, owner: Owner, now: int) -> None:

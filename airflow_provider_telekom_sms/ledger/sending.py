@@ -117,7 +117,7 @@ def exchange(
             _record(connection, owner, outcomes, now)
         if not alive:
             return Exchange([], len(outcomes), halted="superseded")
-        state = connection.scalar(sa.select(_c.state).where(_c.id == owner.campaign_id))
+        state = connection.scalar(_STATE, {"campaign": owner.campaign_id})
         if state != "active":
             return Exchange([], len(outcomes), halted=str(state))
         if want <= 0:
@@ -130,35 +130,48 @@ def exchange(
         return Exchange(claimed, len(outcomes), wait if len(claimed) == granted else 0.0)
 
 
-def _claim(connection: Connection, owner: Owner, want: int, plan_id: int | None, now: int) -> list[Claimed]:
-    # Shared locks: while a plan is claimed from, it cannot be removed.
-    plans = (
-        sa.select(_p.id)
-        .where(_p.campaign_id == owner.campaign_id, _p.state == "ready")
-        .order_by(_p.id)
-        .with_for_update(read=True)
+# What an exchange executes is built once: to build a statement costs more than to run it.
+# The states stand literally: only so do both databases use the partial indexes.
+_STATE = sa.select(_c.state).where(_c.id == sa.bindparam("campaign"))
+#: Plans that have something to send. With shared locks: while a plan is claimed from, it cannot be removed.
+_PLANS = (
+    sa.select(_p.id)
+    .where(
+        _p.campaign_id == sa.bindparam("campaign"),
+        _p.state == "ready",
+        sa.select(_m.id)
+        .where(_m.plan_id == _p.id, sa.text("telekom_sms_message.state = 'planned'"))
+        .correlate(schema.plan)
+        .exists(),
     )
-    if plan_id is not None:
-        plans = plans.where(_p.id == plan_id)
-    claimed: list[Claimed] = []
-    for plan in connection.scalars(plans).all():
-        # The state stands literally: only so do both databases use the partial index.
-        free = (
+    .order_by(_p.id)
+    .with_for_update(read=True, of=schema.plan)
+)
+_CLAIM = (
+    schema.message.update()
+    .where(
+        _m.id.in_(
             sa.select(_m.id)
-            .where(_m.plan_id == plan, sa.text("state = 'planned'"))
+            .where(_m.plan_id == sa.bindparam("plan"), sa.text("state = 'planned'"))
             .order_by(_m.id)
-            .limit(want - len(claimed))
+            .limit(sa.bindparam("want", type_=sa.Integer))
             .with_for_update(skip_locked=True)
+            .scalar_subquery()
         )
-        rows = connection.execute(
-            schema.message.update()
-            .where(_m.id.in_(free.scalar_subquery()))
-            .values(state=State.CLAIMED, owner_id=owner.id, state_at=now, reason=None)
-            .returning(_m.id, _m.plan_id, _m.phone, _m.text)
-        )
-        claimed += sorted((Claimed(*row) for row in rows), key=lambda message: message.id)
-        if len(claimed) >= want:
-            break
+    )
+    .values(state=State.CLAIMED, owner_id=sa.bindparam("by_owner"), state_at=sa.bindparam("now"), reason=None)
+    .returning(_m.id, _m.plan_id, _m.phone, _m.text)
+)
+
+
+def _claim(connection: Connection, owner: Owner, want: int, plan_id: int | None, now: int) -> list[Claimed]:
+    plans = connection.scalars(_PLANS, {"campaign": owner.campaign_id}).all()
+    claimed: list[Claimed] = []
+    for plan in plans:
+        if len(claimed) < want and plan_id in (None, plan):
+            values = {"plan": plan, "want": want - len(claimed), "by_owner": owner.id, "now": now}
+            rows = connection.execute(_CLAIM, values)
+            claimed += sorted((Claimed(*row) for row in rows), key=lambda message: message.id)
     return claimed
 
 

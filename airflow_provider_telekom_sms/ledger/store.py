@@ -23,8 +23,8 @@ LOCK_TIMEOUT = 60
 _CREATE_LOCK = 7_305_801_215
 
 _NOW = {
-    "sqlite": "SELECT CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)",
-    "postgresql": "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint",
+    "sqlite": sa.text("SELECT CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)"),
+    "postgresql": sa.text("SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint)"),
 }
 
 
@@ -136,7 +136,7 @@ class Ledger:
 
     def now(self, connection: Connection) -> int:
         """Tell the database's time, in milliseconds since 1970 UTC."""
-        return int(connection.scalar(sa.text(_NOW[self.dialect])) or 0)
+        return int(connection.scalar(_NOW[self.dialect]) or 0)
 
 
 def _cause(error: sa.exc.SQLAlchemyError) -> str:
@@ -156,7 +156,9 @@ def _make_private(path: Path) -> None:
 def _sqlite_connect(connection: Any, _: Any) -> None:
     # The driver would begin transactions late, and as readers, which then cannot become writers.
     connection.isolation_level = None
-    for pragma in ("synchronous=FULL", "foreign_keys=ON"):
+    # The keys of a long plan are spread over their whole index: ten times as many pages as by default go into
+    # the log before they are written back, most of them several times.
+    for pragma in ("synchronous=FULL", "foreign_keys=ON", "wal_autocheckpoint=10000"):
         connection.execute(f"PRAGMA {pragma}").close()
     _switch_to_wal(connection)
 

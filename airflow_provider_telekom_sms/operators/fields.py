@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from typing import Any
 
 from airflow_provider_telekom_sms.api.phone import mask_phone
 
-#: A text that is longer is no path.
-LONGEST_PATH = 1_000
+#: What is surely a path or URL, and not rows that a template rendered to.
+_PATH = re.compile(r"[^\[\]{}'\"\n]{1,1000}\.[A-Za-z]\w{0,9}")
 
 
 class Private:
@@ -94,8 +95,7 @@ def show_source(value: Any) -> str | None:
     if isinstance(value, PathLike) or hasattr(value, "open"):
         return None
     if isinstance(value, str):
-        # A template may have rendered to the rows themselves.
-        return None if len(value) <= LONGEST_PATH and "{" not in value else show_text(value)
+        return None if _PATH.fullmatch(value) else show_text(value)
     if callable(value):
         # Not as it is: Airflow calls what is callable in a template field.
         return f"<callable {getattr(value, '__qualname__', type(value).__name__)}>"

@@ -239,7 +239,7 @@ class TelekomSmsSendOperator(_SendingOperator):
         job = Job(campaign_id, slot, self._spec(), own_plan_only=True)
         self._give_verdict(ledger, self._run(ledger, job), "fail")
         receipts = self._receipts(ledger, campaign_id)
-        if self.wait_for_delivery:
+        if self.wait_for_delivery and receipts:
             ids = tuple(dict.fromkeys(receipt["message_id"] for receipt in receipts))
             progress = self._await_delivery(ledger, Scope(message_ids=ids))
             self._judge(progress.by_code)
@@ -476,11 +476,12 @@ class TelekomSmsBulkSendOperator(_SendingOperator):
         )
 
     def _rows(self) -> Any:
+        from airflow_provider_telekom_sms.campaign.files import SUFFIXES
         from airflow_provider_telekom_sms.exceptions import SourceError
 
         source = reveal(self.source)
-        if isinstance(source, str) and source is not self.source:
-            # It holds rows, so it must not be quoted.
+        if isinstance(source, str) and source is not self.source and not source.lower().endswith(SUFFIXES):
+            # It may hold rows, so it must not be quoted.
             raise SourceError(
                 f"source: a template gave text that is no path, {self.source}; give a task's output itself, "
                 "or set render_template_as_native_obj=True on the DAG"

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -67,7 +65,9 @@ def connect(monkeypatch: pytest.MonkeyPatch, sim: Simulator) -> Callable[..., No
 
 
 @pytest.fixture(autouse=True)
-def _connected(connect: Callable[..., None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+def _connected(
+    connect: Callable[..., None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Iterator[None]:
     """A connection to the simulator and an empty ledger."""
     connect()
     monkeypatch.setenv("AIRFLOW__TELEKOM_SMS__LEDGER_PATH", str(tmp_path / "ledger.db"))
@@ -75,6 +75,14 @@ def _connected(connect: Callable[..., None], monkeypatch: pytest.MonkeyPatch, tm
     from airflow_provider_telekom_sms.ledger import location
 
     location._opened.cache_clear()
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give up on an API that cannot be reached after half a second instead of a minute."""
+    from airflow_provider_telekom_sms.transport import AsyncTransport
+
+    monkeypatch.setitem(AsyncTransport.__init__.__kwdefaults__, "retry_for", 0.5)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""DAGs whose first try kills its own process at one exact point; read by a real Airflow, see test_kills.py."""
+"""DAGs whose first try kills its own process at one exact point; see test_kills.py."""
 
 from __future__ import annotations
 
@@ -68,3 +68,14 @@ for number, kill_point in enumerate(("after_claim", "before_record", "after_reco
             retries=2,
             retry_delay=timedelta(seconds=1),
         )
+
+with DAG("deferred", schedule=None, start_date=datetime(2026, 1, 1), catchup=False):
+    TelekomSmsBulkSendOperator(
+        task_id="send",
+        source=[{"phone": f"0908{row:06d}"} for row in range(ROWS)],
+        text="Ahoj",
+        campaign_id="deferred",
+        wait_for_delivery=True,
+        deferrable=True,
+        poll_interval=0.5,
+    )

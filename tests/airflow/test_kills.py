@@ -1,9 +1,15 @@
-"""A task whose process is killed with SIGKILL, in a real Airflow with a scheduler that retries it."""
+"""
+A real Airflow with scheduler, triggerer and API server.
+
+A task whose process is killed with SIGKILL is retried; another waits in the triggerer; and nothing that
+Airflow keeps on the disk, task logs among it, holds a secret or a phone number.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -13,6 +19,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -99,8 +106,25 @@ def standalone(home: Path, sim: Simulator) -> Iterator[Airflow]:
             process.wait(10)
 
 
-def state_of(airflow: Airflow, point: str, run_id: str) -> str:
-    return str(airflow.call(f"/api/v2/dags/killed_{point}/dagRuns/{run_id}")["state"])
+def start(airflow: Airflow, dag_id: str) -> str:
+    return str(airflow.call(f"/api/v2/dags/{dag_id}/dagRuns", {"logical_date": None})["dag_run_id"])
+
+
+def state_of(airflow: Airflow, dag_id: str, run_id: str) -> str:
+    return str(airflow.call(f"/api/v2/dags/{dag_id}/dagRuns/{run_id}")["state"])
+
+
+def has_ended(airflow: Airflow, dag_id: str, run_id: str) -> bool:
+    return state_of(airflow, dag_id, run_id) in ("success", "failed")
+
+
+def kept(home: Path) -> dict[str, bytes]:
+    """Give all that Airflow keeps: database, task logs, its own log; not the ledger and the reports."""
+    return {
+        str(path.relative_to(home)): path.read_bytes()
+        for path in home.rglob("*")
+        if path.is_file() and path.suffix != ".csv" and not path.name.startswith("telekom_sms_ledger")
+    }
 
 
 @pytest.mark.slow
@@ -110,21 +134,19 @@ def test_a_killed_task_is_retried_and_sends_only_the_rest(
     sim.state.settings = Settings(fate="delivered", latency_ms=5)
     home = tmp_path / "airflow"
     with standalone(home, sim) as airflow:
-        ids = [f"killed_{point}" for point in POINTS]
+        ids = ["deferred", *(f"killed_{point}" for point in POINTS)]
         airflow.wait_until(
             "the DAGs", 90, lambda: {d["dag_id"] for d in airflow.call("/api/v2/dags")["dags"]} >= set(ids)
         )
-        runs = {
-            point: airflow.call(f"/api/v2/dags/killed_{point}/dagRuns", {"logical_date": None})["dag_run_id"]
-            for point in POINTS
-        }
-        for point, run_id in runs.items():
-            airflow.wait_until(
-                f"{point} ends", 180, lambda p=point, r=run_id: state_of(airflow, p, r) in ("success", "failed")
-            )
-            assert state_of(airflow, point, run_id) == "success"
-            tries = airflow.call(f"/api/v2/dags/killed_{point}/dagRuns/{run_id}/taskInstances")
-            assert [ti["try_number"] for ti in tries["task_instances"]] == [2]
+        runs = {dag_id: start(airflow, dag_id) for dag_id in ids}
+        for dag_id, run_id in runs.items():
+            airflow.wait_until(f"{dag_id} ends", 180, partial(has_ended, airflow, dag_id, run_id))
+            assert state_of(airflow, dag_id, run_id) == "success"
+            [ti] = airflow.call(f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances")["task_instances"]
+            assert ti["try_number"] == (1 if dag_id == "deferred" else 2)
+        path = f"/api/v2/dags/deferred/dagRuns/{runs['deferred']}/taskInstances/send/xcomEntries/return_value"
+        summary = airflow.call(path)["value"]
+        assert (summary["accepted"], summary["delivered"]) == (ROWS, ROWS)
 
     ledger = Ledger(f"sqlite:///{home / 'telekom_sms_ledger.db'}")
     sent = sim.state.messages_per_number()
@@ -149,6 +171,15 @@ def test_a_killed_task_is_retried_and_sends_only_the_rest(
     # Killed right after a claim, what was just claimed had not left; before the record, all of it had.
     assert in_doubt_at(ledger, "after_claim")
     assert in_doubt_at(ledger, "before_record")
+
+    places = kept(home)
+    assert sum(place.startswith("logs/") for place in places) >= len(ids)
+    assert any(b"TelekomSmsDeliveryTrigger" in content for content in places.values())
+    sessions = {request.parameters.get("session_id") for request in sim.state.requests} - {None}
+    hidden = re.compile("|".join([re.escape(DEFAULT_TOKEN), *sessions, r"90[3458]000[012]\d\d"]).encode())
+    assert sessions
+    assert any(hidden.search(path.read_bytes()) for path in home.glob("telekom_sms_ledger*"))
+    assert {place: found[0] for place, content in places.items() if (found := hidden.search(content))} == {}
 
 
 def in_doubt_at(ledger: Ledger, point: str) -> int:

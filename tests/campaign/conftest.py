@@ -162,7 +162,7 @@ def _far_simulator() -> Iterator[FarSimulator]:
 def far(_far_simulator: FarSimulator) -> FarSimulator:
     _far_simulator.ask("POST", "reset", {})
     _far_simulator.ask("DELETE", "faults")
-    _far_simulator.ask("POST", "settings", {"fate": "delivered", "latency_ms": 0})
+    _far_simulator.ask("POST", "settings", {"fate": "delivered", "latency_ms": 0, "speed": 1})
     return _far_simulator
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import os
 import signal
 import threading
 import time
@@ -179,9 +180,8 @@ def test_nobody_listens(bench):
 # --- trouble on the way ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("retry_after", [None, 0])
-def test_429_is_sent_again_until_it_is_taken(bench, retry_after):
-    fault = bench.sim.state.order(Fault("429", share=0.2, seed=1, retry_after=retry_after))
+def test_429_is_sent_again_until_it_is_taken(bench):
+    fault = bench.sim.state.order(Fault("429", share=0.2, seed=1, retry_after=0))
     assert bench.run(200, concurrency=32).counts.accepted == 200
     assert fault.hits > 20
     bench.agree()
@@ -363,7 +363,7 @@ def test_a_fault_of_ours_stops_it(bench, monkeypatch, where):
     if where == "from_json":
         with pytest.raises(ValueError, match="a bug"):
             bench.run(200, concurrency=8)
-        assert bench.states() == {"in_doubt": 24, "planned": 176}
+        assert bench.states() == {"in_doubt": 32, "planned": 168}
     else:
         result = bench.run(200, concurrency=8)
         assert str(result.drained.stopped_by) == "a bug"
@@ -414,20 +414,25 @@ def alarm():
         raise TimedOut
 
     before = signal.signal(signal.SIGALRM, ring)
-    yield lambda seconds: signal.setitimer(signal.ITIMER_REAL, seconds)
-    signal.setitimer(signal.ITIMER_REAL, 0)
+    yield lambda: os.kill(os.getpid(), signal.SIGALRM)
     signal.signal(signal.SIGALRM, before)
 
 
-@pytest.mark.parametrize("after", [0.1, 0.2, 0.3, 0.4])
-def test_an_execution_timeout_leaves_no_more_than_was_in_flight_in_doubt(bench, alarm, after):
+@pytest.mark.parametrize("after", [1, 60, 200])
+def test_an_execution_timeout_leaves_no_more_than_was_in_flight_in_doubt(bench, alarm, until, after):
     bench.sim.state.settings.latency_ms = 20
-    alarm(after)
+
+    def ring():
+        until(lambda: len(bench.sim.state.messages) >= after)
+        alarm()
+
+    threading.Thread(target=ring).start()
     with pytest.raises(TimedOut):
         bench.run(1000, concurrency=16)
     states = bench.states()
-    print(f"timed out after {after} s: {states}, server {len(bench.sim.state.messages)}")
+    print(f"timed out after {after} messages: {states}, server {len(bench.sim.state.messages)}")
     assert states["claimed"] == 0
+    assert states["planned"] > 500
     assert states["in_doubt"] <= 16
     bench.sim.state.settings.latency_ms = 0
     result = bench.run(1000, concurrency=32)
@@ -482,7 +487,7 @@ def test_run_blocking_awaits_what_is_put_in_order(alarm):
             await asyncio.sleep(0.1)
             order.append("in order")
 
-    alarm(0.1)
+    threading.Timer(0.1, alarm).start()
     with pytest.raises(TimedOut):
         run_blocking(work)
     assert order == ["in order"]

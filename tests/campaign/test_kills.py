@@ -62,7 +62,7 @@ def campaign(far, nursery, tmp_path):
     )
 
 
-@pytest.mark.parametrize("after", [0, 1, 40, 150])
+@pytest.mark.parametrize("after", [0, 70])
 @pytest.mark.parametrize("at", ["claimed", "sent", "recorded"])
 def test_killed_at_the_worst_moment(campaign, tmp_path, until, at, after):
     one = campaign(200, 16)
@@ -154,7 +154,7 @@ def _is_gone(child):
 
 
 def test_a_storm_of_kills(campaign):
-    storm(campaign, 20, 15, (0.03, 0.3))
+    storm(campaign, 20, 8, (0.01, 0.2))
 
 
 @pytest.mark.slow

@@ -18,8 +18,10 @@ def planned(tmp_path):
         path = tmp_path / f"{number}.csv"
         with path.open("w", encoding="utf-8") as file:
             file.write("phone,name,amount\n")
-            file.writelines(f"09{number % 3 + 1:02d}{row:06d},Žofia {row},{row % 1000},50\n".replace(",50", ".50")
-                            if row < 10**6 else "" for row in range(number))  # fmt: skip
+            file.writelines(
+                f"090{1 + row // 10**6}{row % 10**6:06d},Žofia {row},{row % 1000}.50\n"
+                for row in range(number)
+            )
         done = subprocess.run(
             [sys.executable, str(SCRIPT), str(path)], capture_output=True, text=True, timeout=300, check=False
         )
@@ -42,5 +44,6 @@ def test_planning_ten_times_as_many_rows_takes_no_more_memory(planned):
 def test_planning_a_million_rows(planned):
     few, some, many = planned(10_000), planned(100_000), planned(1_000_000)
     assert many["peak_kb"] - few["peak_kb"] < 60 * 1024
-    assert many["cpu"] < 12 * some["cpu"]
+    # The index of the keys grows by a level or two.
+    assert many["cpu"] < 15 * some["cpu"]
     assert many["cpu"] / 1_000_000 < 60e-6

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections import Counter
 
@@ -9,9 +10,14 @@ import pytest
 from airflow_provider_telekom_sms.api.delivery import FINAL_FAILURE, DeliveryCode
 from airflow_provider_telekom_sms.campaign import polling
 from airflow_provider_telekom_sms.campaign.polling import Criteria, Watcher, judge
-from airflow_provider_telekom_sms.exceptions import ConfigurationError, IpNotAllowedError
+from airflow_provider_telekom_sms.exceptions import (
+    ConfigurationError,
+    IpNotAllowedError,
+    UnreadableReplyError,
+)
 from airflow_provider_telekom_sms.ledger import delivery
 from airflow_provider_telekom_sms.ledger.delivery import Progress, Scope, Waiting
+from airflow_provider_telekom_sms.ledger.store import Ledger
 from airflow_provider_telekom_sms.simulator import Fault
 
 NOW = 1_800_000_000_000
@@ -219,7 +225,7 @@ def expected(bench, messages):
 async def test_mixed_fates(bench, sent):
     await asyncio.to_thread(sent, 1000)
     bench.sim.state.settings.speed = 1000
-    verdict, found = await watch(bench, seconds=3)
+    verdict, found = await watch(bench, seconds=1.5)
     told = {row.message_id: row.delivery_code for row in bench.messages() if row.state == "accepted"}
     print(f"{verdict}: {found.by_code}")
     assert told == expected(bench, bench.sim.state.messages)
@@ -296,21 +302,12 @@ async def test_checks_that_always_fail_keep_nobody_else_waiting(bench, monkeypat
     await asyncio.to_thread(bench.run, 60)
     bench.sim.state.settings.speed = 1000
     ids = sorted(message.id for message in bench.sim.state.messages)[:20]
-    order = bench.sim.state.choose_fault
-
-    def bad(endpoint, to):
-        return (
-            Fault("html", endpoint="check_message")
-            if endpoint == "check_message" and bad.id in ids
-            else order(endpoint, to)
-        )
-
-    judge_request = polling.Watcher._ask
+    asked = polling.Watcher._ask
 
     async def ask(self, one, now):
         if int(one.message_id) in ids:
-            raise polling.TelekomSmsError("unreadable")
-        return await judge_request(self, one, now)
+            raise UnreadableReplyError("unreadable")
+        return await asked(self, one, now)
 
     monkeypatch.setattr(polling.Watcher, "_ask", ask)
     verdict, found = await watch(bench, seconds=1.5)
@@ -365,19 +362,28 @@ async def test_intervals_rise(bench):
     assert min(sorted(asked.values())[1:]) >= 3
 
 
-@pytest.mark.parametrize("number", [2000])
-async def test_the_loop_is_never_blocked(bench, number):
-    bench.sim.state.settings.fate = "delivered"
+async def test_the_loop_is_never_blocked(bench, far, monkeypatch):
+    """By work: what a busy machine takes away is not counted. The ledger, which may wait, works elsewhere."""
+    number = 2000
+    bench.hook.url = far.url
     await asyncio.to_thread(bench.run, number, concurrency=32)
-    bench.sim.state.settings.speed = 1000
-    ids = tuple(str(message.id) for message in bench.sim.state.messages)
-    beats = []
+    far.ask("POST", "settings", {"speed": 1000})
+    ids = tuple(row.message_id for row in bench.messages())
+    beats, threads = [], set()
+    transaction, reading = Ledger.transaction, Ledger.reading
+    for name, original in (("transaction", transaction), ("reading", reading)):
+
+        def noted(self, original=original):
+            threads.add(threading.current_thread())
+            return original(self)
+
+        monkeypatch.setattr(Ledger, name, noted)
 
     async def heart():
         while True:
-            before = time.perf_counter()
+            before, worked = time.perf_counter(), time.thread_time()
             await asyncio.sleep(0.001)
-            beats.append(time.perf_counter() - before - 0.001)
+            beats.append((time.thread_time() - worked, time.perf_counter() - before))
 
     async with bench.hook.async_transport(connections=10) as transport:
         watcher = Watcher(bench.ledger, transport, Scope(message_ids=ids), interval=1)
@@ -386,9 +392,10 @@ async def test_the_loop_is_never_blocked(bench, number):
         found = await watcher.check_due()
         seconds = time.perf_counter() - began
         beating.cancel()
-    beats.sort()
-    print(f"{number} checks in {seconds:.2f} s ({number / seconds:.0f}/s), loop blocked at most "
-          f"{beats[-1] * 1000:.0f} ms, 99% below {beats[int(len(beats) * 0.99)] * 1000:.0f} ms")  # fmt: skip
+    work, clock = (max(beat) * 1000 for beat in zip(*beats, strict=True))
+    print(f"{number} checks in {seconds:.2f} s ({number / seconds:.0f}/s), between two turns of the loop at "
+          f"most {work:.0f} ms of work, {clock:.0f} ms by the clock")  # fmt: skip
     assert found.by_code == {"DELIVERED": number}
-    # The simulator shares this process, so that its turns of the interpreter are counted too.
-    assert beats[-1] < 0.05
+    assert work < 50
+    assert threads
+    assert threading.current_thread() not in threads

@@ -33,7 +33,8 @@ def campaign(bench):
     bench.run(rows)
     with bench.ledger.transaction() as connection:
         connection.exec_driver_sql(
-            "UPDATE telekom_sms_message SET delivery_code = 'DELIVERED', delivered_at = 1800000000000 WHERE row = 1"
+            "UPDATE telekom_sms_message SET delivery_code = 'DELIVERED', delivered_at = 1800000000000 "
+            "WHERE row = 1"
         )
     return reporting.campaign_number(bench.ledger, "campaign")
 
@@ -113,17 +114,17 @@ def test_an_object_storage(bench, campaign, tmp_path):
 
 @pytest.mark.parametrize("name", ["report.csv", "report.parquet"])
 def test_it_is_streamed(ledger, tmp_path, name, monkeypatch):
-    monkeypatch.setattr(reporting, "PAGE", 500)
-    monkeypatch.setattr(report, "_PAGE", 500)
+    monkeypatch.setattr(reporting, "PAGE", 200)
+    monkeypatch.setattr(report, "_PAGE", 200)
     peaks = []
     write_report(ledger, 0, str(tmp_path / name))  # what is imported is not counted
-    for number in (2_000, 20_000):
+    for number in (1_000, 8_000):
         owner = planning.begin(ledger, f"campaign {number}", "slot")
         plan_id = planning.begin_plan(ledger, owner, "", "{}", fallback=False)
-        for start in range(0, number, 1000):
+        for start in range(0, number, 500):
             rows = [
                 PlannedRow(row, State.PLANNED, b"%016d" % row, None, f"4219{row:08d}", "x" * 100, 1)
-                for row in range(start, start + 1000)
+                for row in range(start, start + 500)
             ]
             planning.add(ledger, owner, plan_id, rows)
         path = tmp_path / f"{number}-{name}"
@@ -132,5 +133,5 @@ def test_it_is_streamed(ledger, tmp_path, name, monkeypatch):
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
         assert len(read(path)) == number
-    print(f"peak of 2,000 and 20,000 rows: {peaks}")
+    print(f"peak of 1,000 and 8,000 rows: {peaks}")
     assert peaks[1] < 1.5 * peaks[0]

@@ -16,8 +16,13 @@ from airflow_provider_telekom_sms.ledger.sending import Outcome, RateLimit
 from airflow_provider_telekom_sms.ledger.store import Ledger, State
 
 
-def open_ledger(path: str, _: str) -> object:
-    return Ledger(f"sqlite:///{path}").id
+def open_ledgers(folder: str, number: str, _: str) -> object:
+    ids = []
+    for file in range(int(number)):
+        ledger = Ledger(f"sqlite:///{folder}/{file}.db")
+        ids.append(ledger.id)
+        ledger.close()
+    return ids
 
 
 def drain(path: str, batch: str, number: str) -> object:
@@ -72,7 +77,7 @@ def full(path: str, megabytes: str, _: str) -> object:
 
 
 JOBS: dict[str, Callable[..., object]] = {
-    "open": open_ledger,
+    "open": open_ledgers,
     "drain": drain,
     "limited": limited,
     "full": full,

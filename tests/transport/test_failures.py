@@ -89,7 +89,7 @@ class TestAfterTheRequestLeft:
             pytest.param(b"garbage", "br", id="unknown-coding"),
             pytest.param(b"", "gzip", id="nothing-as-gzip"),
             pytest.param(gzip.compress(b"{}" * 50)[:-20], "gzip", id="cut-gzip"),
-            pytest.param(gzip.compress(bytes(200 << 20), 1)[: 1 << 20], "gzip", id="bomb"),
+            pytest.param(gzip.compress(bytes(20 << 20)), "gzip", id="bomb"),
         ],
     )
     def test_a_wrong_content_encoding(self, raw, reply, settings, client, method, body, coding):
@@ -155,7 +155,6 @@ class TestBounds:
             pytest.param(b"HTTP/1.1 200 ", id="status-line"),
             pytest.param(b"HTTP/1.1 200 OK\r\nX-Long: ", id="header"),
             pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 999999\r\n\r\n", id="body"),
-            pytest.param(b"HTTP/1.1 200 OK\r\n\r\n", id="body-without-length"),
             pytest.param(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nfffff\r\n", id="chunk"),
         ],
     )
@@ -168,9 +167,9 @@ class TestBounds:
 
         server = raw(handle)
         started = time.monotonic()
-        outcome = client.send_one(settings(server.url, auth="token", timeout=0.5), retry_for=9)
+        outcome = client.send_one(settings(server.url, auth="token", timeout=0.25), retry_for=9)
         judged(outcome, ReplyTimeoutError)
-        assert time.monotonic() - started < 0.5 + 0.5 + 0.5
+        assert time.monotonic() - started < 0.25 + 0.25 + 0.4
         assert len(server.requests) == 1
 
     def test_a_reply_in_pieces_is_a_reply(self, raw, reply, settings, client):
@@ -196,13 +195,14 @@ class TestNeverConnected:
         assert "127.0.0.1" in str(outcome)
         assert time.monotonic() - started < 1
 
+    @pytest.mark.usefixtures("even")
     def test_refused_until_the_server_appears(self, raw, reply, settings, client, free_port):
         servers = []
 
         def appear():
             servers.append(raw(lambda sock, request: sock.sendall(reply()) is None, port=free_port))
 
-        timer = threading.Timer(0.3, appear)
+        timer = threading.Timer(0.1, appear)
         timer.start()
         outcome = client.send_one(settings(f"http://127.0.0.1:{free_port}", auth="token"), retry_for=10)
         timer.join()
@@ -224,27 +224,34 @@ class TestNeverConnected:
         assert server.connections == 1
 
 
+@pytest.fixture
+def even(monkeypatch):
+    """No jitter."""
+    monkeypatch.setattr(transport_module.random, "uniform", lambda low, high: low)
+
+
+@pytest.mark.usefixtures("even")
 class TestRateLimit:
     @pytest.mark.parametrize(
-        ("retry_after", "as_date", "least", "most"),
-        [
-            pytest.param(None, False, 0.2, 1.0, id="absent"),
-            pytest.param("soon", False, 0.2, 1.0, id="nonsense"),
-            pytest.param("9" * 400, False, 0.2, 1.0, id="no-number-of-seconds"),
-            pytest.param(0, False, 0.2, 1.0, id="zero"),
-            pytest.param(1, False, 1.0, 2.0, id="seconds"),
-            pytest.param(2, True, 0.9, 2.6, id="date"),
-        ],
+        ("retry_after", "least"),
+        [(None, 0.25), ("soon", 0.25), (1, 1.0)],
+        ids=["absent", "nonsense", "seconds"],
     )
-    def test_it_waits_and_sends_once(self, sim, settings, client, retry_after, as_date, least, most):
-        sim.state.order(Fault("429", times=1, retry_after=retry_after, as_date=as_date))
+    def test_it_waits_and_sends_once(self, sim, settings, client, retry_after, least):
+        sim.state.order(Fault("429", times=1, retry_after=retry_after))
         started = time.monotonic()
         outcome = client.send_one(settings(sim.url), retry_for=10)
-        took = time.monotonic() - started
         assert outcome.status == "success"
-        assert least <= took < most
+        assert least <= time.monotonic() - started < least + 0.7
         assert len(sim.state.messages) == 1
         assert len(sim.state.requests) == 3
+
+    def test_a_date_is_waited_for(self, sim, settings, client):
+        sim.state.order(Fault("429", retry_after=30, as_date=True))
+        outcome = client.send_one(settings(sim.url), retry_for=20)
+        judged(outcome, RateLimitedError, Fate.NOT_SENT)
+        assert 27 < outcome.retry_after <= 30
+        assert len(sim.state.requests) == 2
 
     @pytest.mark.parametrize("retry_after", [9999, 61], ids=str)
     def test_a_wait_beyond_the_limit_is_not_begun(self, sim, settings, client, retry_after):
@@ -259,8 +266,8 @@ class TestRateLimit:
     def test_it_gives_up(self, sim, settings, client):
         fault = sim.state.order(Fault("429"))
         started = time.monotonic()
-        judged(client.send_one(settings(sim.url), retry_for=0.9), RateLimitedError, Fate.NOT_SENT)
-        assert time.monotonic() - started < 1.2
+        judged(client.send_one(settings(sim.url), retry_for=0.5), RateLimitedError, Fate.NOT_SENT)
+        assert time.monotonic() - started < 0.8
         assert fault.hits >= 2
         assert sim.state.messages == []
 

@@ -83,7 +83,7 @@ def test_closed_while_nobody_looked(raw, reply, settings, client, method):
 
 @METHODS
 @pytest.mark.parametrize("status", ["301 Moved", "302 Found", "303 See Other", "307 T", "308 P"])
-@pytest.mark.parametrize("location", ["/elsewhere", "http://127.0.0.1:1/", "http://[", ""])
+@pytest.mark.parametrize("location", ["/elsewhere", "http://["])
 def test_no_redirect_is_followed(raw, reply, settings, client, method, status, location):
     server = raw(lambda sock, request: sock.sendall(reply(b"", status, Location=location)) is None)
     error = client.send_one(settings(server.url, auth="token", http_method=method), retry_for=5)

@@ -46,14 +46,6 @@ def over_the_hook(hook, _settings):
     return asyncio.run(run())
 
 
-def over_the_hook_kept_open(hook, _settings):
-    async def run():
-        async with hook:
-            return await at_once(lambda number: hook.asend_message(number, "Ahoj"))
-
-    return asyncio.run(run())
-
-
 def over_the_transport(_hook, settings, sending):
     async def run():
         async with AsyncTransport(settings, connections=32) as transport:
@@ -74,9 +66,15 @@ def over_threads(hook, _settings):
 
 
 class TestDyingSessions:
-    @METHODS
     @pytest.mark.parametrize(
-        "drive", [over_the_hook, over_the_hook_kept_open, over_the_transport, over_threads]
+        ("drive", "method"),
+        [
+            (over_the_hook, "POST"),
+            (over_the_transport, "POST"),
+            (over_the_transport, "GET"),
+            (over_threads, "POST"),
+            (over_threads, "GET"),
+        ],
     )
     def test_everyone_gets_one_message(self, sim, hook, settings, sending, drive, method, caplog):
         fault = sim.state.order(Fault("expire_every", every=17))
@@ -91,7 +89,8 @@ class TestDyingSessions:
         assert sim.state.violations == []
         assert [r for r in caplog.records if r.levelno >= logging.WARNING] == []
 
-    def test_it_ends_when_every_session_is_dead(self, sim, settings, client):
+    def test_it_ends_when_every_session_is_dead(self, sim, settings, client, monkeypatch):
+        monkeypatch.setattr(transport_module.random, "uniform", lambda low, high: high / 100)
         fault = sim.state.order(Fault("expire"))
         error = client.send_one(settings(sim.url))
         assert isinstance(error, SessionNotFoundError)
@@ -108,7 +107,7 @@ class TestDyingSessions:
                 return await asyncio.gather(*calls, return_exceptions=True)
 
         assert {type(o) for o in asyncio.run(run())} == {SessionNotFoundError}
-        assert sim.state.logins == 8
+        assert sim.state.logins <= 8 + 32  # each may be waiting for one more
 
     def test_a_session_outlives_its_transport(self, sim, hook):
         telekom = hook(sim.url)
@@ -260,11 +259,11 @@ class TestLoops:
         assert asyncio.run(send()).status == "success"
 
     def test_waiting_for_a_connection_is_no_time_out(self, sim, settings, sending, fast):
-        sim.state.settings.latency_ms = 200
+        sim.state.settings.latency_ms = 100
 
         async def run():
-            # Each request has 0.8 s; the last one waits 1.8 s for the one connection.
-            async with AsyncTransport(settings(sim.url, timeout=0.3), connections=1) as transport:
+            # Each request has 0.45 s; the last one waits 0.9 s for the one connection.
+            async with AsyncTransport(settings(sim.url, timeout=0.2), connections=1) as transport:
                 calls = [transport.run(transport.call(sending(transport.settings, n))) for n in NUMBERS[:8]]
                 return await asyncio.gather(*calls, return_exceptions=True)
 
@@ -374,17 +373,18 @@ def test_control_what_is_left_open_is_found(sim, settings, unclosed):
 
 
 class TestKeepingASession:
-    @pytest.mark.parametrize("after", [0.3, 600.0], ids=["pinged", "control-without"])
+    @pytest.mark.parametrize("after", [0.2, 600.0], ids=["pinged", "control-without"])
     async def test_an_idle_session(self, sim, settings, sending, monkeypatch, after):
         monkeypatch.setattr(transport_module, "PING_AFTER_IDLE", after)
-        sim.state.settings.session_seconds = 1.7
+        sim.state.settings.session_seconds = 0.5
         async with AsyncTransport(settings(sim.url)) as transport:
             await transport.run(transport.call(sending(transport.settings)))
-            await asyncio.sleep(2.4)
+            await asyncio.sleep(0.75)
             await transport.run(transport.call(sending(transport.settings)))
         pings = [r.code for r in sim.state.requests if r.endpoint == "ping"]
         assert sim.state.logins == (1 if after < 1 else 2)
-        assert pings == (["OK"] * 2 if after < 1 else [])
+        assert set(pings) == ({"OK"} if after < 1 else set())
+        assert len(pings) == (3 if after < 1 else 0)
         assert sim.state.violations == []
 
     async def test_a_ping_that_fails_harms_nobody(self, sim, settings, sending, monkeypatch):
@@ -392,7 +392,7 @@ class TestKeepingASession:
         sim.state.order(Fault("drop_before", endpoint="ping"))
         async with AsyncTransport(settings(sim.url)) as transport:
             await transport.run(transport.call(sending(transport.settings)))
-            await asyncio.sleep(1.2)
+            await asyncio.sleep(0.13)
             await transport.run(transport.call(sending(transport.settings)))
         assert sum(r.endpoint == "ping" for r in sim.state.requests) == 1
         assert sim.state.logins == 1
@@ -401,7 +401,7 @@ class TestKeepingASession:
         monkeypatch.setattr(transport_module, "PING_AFTER_IDLE", 0.1)
         async with AsyncTransport(settings(sim.url, auth="token")) as transport:
             await transport.run(transport.call(sending(transport.settings)))
-            await asyncio.sleep(1.2)
+            await asyncio.sleep(0.13)
         assert [r.endpoint for r in sim.state.requests] == ["send_message"]
 
 

@@ -50,8 +50,8 @@ LINGER = 0.1
 #: So many messages in doubt in a row, or twice the concurrency, stop a campaign: the API is in trouble, and
 #: what is still planned is better sent later than put in doubt now.
 TROUBLE_IN_A_ROW = 50
-#: Seconds between two lines of progress in the log.
-REPORT_EVERY = 5.0
+#: Seconds until the first line of progress in the log; the next ones take twice as long, up to the last.
+REPORT_AFTER, REPORT_EVERY = 1.0, 32.0
 
 
 @dataclass
@@ -290,16 +290,18 @@ class Engine:
 
 
 class _Meter:
-    """Progress in the log: a line every few seconds, whatever the speed."""
+    """Progress in the log: soon at first, then every half minute, whatever the speed."""
 
     def __init__(self, total: int) -> None:
         self.total, self.done = total, 0
         self.began = self.reported = time.monotonic()
+        self.pause = REPORT_AFTER
 
     def add(self, number: int) -> None:
         self.done += number
-        if time.monotonic() - self.reported >= REPORT_EVERY:
+        if time.monotonic() - self.reported >= self.pause:
             self.report()
+            self.pause = min(2 * self.pause, REPORT_EVERY)
 
     def report(self) -> None:
         self.reported = time.monotonic()

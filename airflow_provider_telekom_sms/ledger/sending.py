@@ -231,16 +231,19 @@ def _grant(connection: Connection, rate: RateLimit, want: int, now_ms: int) -> t
     insert = insert_into(connection, schema.rate).values(key_hash=key, next_at=now)
     connection.execute(insert.on_conflict_do_nothing(index_elements=["key_hash"]))
     query = sa.select(_r.next_at).where(_r.key_hash == key).with_for_update()
-    start = max(int(connection.scalar(query) or now), now)
+    # Half of the window is given ahead; the other half makes up for a turn that came late.
+    half = int(RATE_WINDOW * 1e6 / 2)
+    start = max(int(connection.scalar(query) or now), now - half)
     if start > (latest := now + math.ceil(10e6 / rate.per_second) + 10**6):
         # Nobody books so far ahead: the clock was set back.
         _set_rate(connection, key, latest)
         start = latest
     if start > now:
         return 0, (start - now) / 1e6
-    granted = min(want, 1 + int(RATE_WINDOW * rate.per_second))
-    _set_rate(connection, key, start + math.ceil(granted * 1e6 / rate.per_second))
-    return granted, granted / rate.per_second
+    granted = min(want, 1 + int((now + half - start) * rate.per_second / 1e6))
+    next_at = start + math.ceil(granted * 1e6 / rate.per_second)
+    _set_rate(connection, key, next_at)
+    return granted, max(0.0, (next_at - now) / 1e6)
 
 
 def _give_back(connection: Connection, rate: RateLimit, unused: int) -> None:

@@ -71,7 +71,7 @@ def numeric_frame() -> Any:
         ({"source": [*ROWS, {"phone": "1", "name": "x"}], "on_invalid": "fail"}, ["on_invalid", "row 3"]),
         ({"report_path": "report.xlsx"}, ["report_path", "report.xlsx", ".parquet"]),
     ],
-    ids=lambda value: str(value)[:40] if isinstance(value, dict) else "",
+    ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
 )
 def test_bulk(refused: Callable[..., str], options: dict[str, Any], named: list[str]) -> None:
     message = refused(bulk(**options))
@@ -143,7 +143,7 @@ def test_a_template_that_rendered_to_rows_is_not_quoted(refused: Callable[..., s
         ({"priority": "high"}, ["priority", "high"]),
         ({"group_id": "x"}, ["group_id"]),
     ],
-    ids=lambda value: str(value)[:40] if isinstance(value, dict) else "",
+    ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
 )
 def test_single(refused: Callable[..., str], options: dict[str, Any], named: list[str]) -> None:
     message = refused(

@@ -195,7 +195,7 @@ class TestSources:
         ("0903000010, 0903000020", "<22 characters>"),
         ("{{ ti.xcom_pull('rows') }}", "\"{{ ti.xcom_pull('rows') }}\""),
     ],
-    ids=str,
+    ids=["rows", "callable", "iterator", "path", "url", "Path", "list-as-text", "numbers", "template"],
 )
 def test_what_is_shown_of_a_source(source: Any, shown: str) -> None:
     operator = TelekomSmsBulkSendOperator(task_id="send", source=source, text="Ahoj {name}")

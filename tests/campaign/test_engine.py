@@ -502,7 +502,7 @@ def test_run_blocking_raises_what_is_raised():
 
 
 def test_progress_is_in_the_log_and_no_number(bench, caplog, monkeypatch):
-    monkeypatch.setattr(engine, "REPORT_EVERY", 0.0)
+    monkeypatch.setattr(engine, "REPORT_AFTER", 0.0)
     with caplog.at_level("INFO", "airflow_provider_telekom_sms"):
         bench.run(100)
     assert "Sent 100 of 100" in caplog.text

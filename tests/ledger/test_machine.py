@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import sqlalchemy as sa
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -54,6 +54,8 @@ class LedgerMachine(RuleBasedStateMachine):
         self.messages: dict[int, Message] = {}
         self.ready: set[int] = set()
         self.half: dict[int, int] = {}
+        for slot in SLOTS:
+            self.come_and_go("begin", slot)
 
     def teardown(self) -> None:
         if hasattr(self, "ledger"):
@@ -62,29 +64,22 @@ class LedgerMachine(RuleBasedStateMachine):
 
     # What happens to tries.
 
-    @rule(slot=st.sampled_from(SLOTS))
-    def begin(self, slot: str) -> None:
-        for earlier in self.tries:
-            if earlier.alive and earlier.owner.slot == slot:
-                self._bury(earlier)
-        self.tries.append(Try(planning.begin(self.ledger, "campaign", slot)))
-
-    @rule(slot=st.sampled_from(SLOTS))
-    def begin_when_all_leases_ran_out(self, slot: str) -> None:
-        with self.ledger.transaction() as connection:
-            connection.execute(schema.owner.update().values(lease_until=1))
-        for earlier in self.tries:
-            if earlier.alive:
-                self._bury(earlier)
-        self.tries.append(Try(planning.begin(self.ledger, "campaign", slot)))
-
-    @precondition(lambda self: self.tries)
-    @rule(data=st.data())
-    def end(self, data: st.DataObject) -> None:
-        one = data.draw(st.sampled_from(self.tries))
-        planning.end(self.ledger, one.owner)
-        if one.alive:
-            self._bury(one)
+    @rule(
+        how=st.sampled_from(["begin", "begin", "lease", "end"]),
+        slot=st.sampled_from(SLOTS),
+    )
+    def come_and_go(self, how: str, slot: str) -> None:
+        """A try begins (its forerunner was killed), begins when all leases ran out, or ends."""
+        if how == "lease":
+            with self.ledger.transaction() as connection:
+                connection.execute(schema.owner.update().values(lease_until=1))
+        for one in [one for one in self.tries if one.alive]:
+            if how == "lease" or one.owner.slot == slot:
+                self._bury(one)
+                if how == "end":
+                    planning.end(self.ledger, one.owner)
+        if how != "end":
+            self.tries.append(Try(planning.begin(self.ledger, "campaign", slot)))
 
     def _bury(self, one: Try) -> None:
         one.alive = False
@@ -95,7 +90,7 @@ class LedgerMachine(RuleBasedStateMachine):
     # What tries do.
 
     @precondition(lambda self: any(one.alive and one.plan_id is None for one in self.tries))
-    @rule(data=st.data(), keys=st.lists(st.integers(1, 12), max_size=6), finish=st.booleans())
+    @rule(data=st.data(), keys=st.lists(st.integers(1, 12), min_size=2, max_size=6), finish=st.booleans())
     def plan(self, data: st.DataObject, keys: list[int], finish: bool) -> None:
         one = data.draw(st.sampled_from([o for o in self.tries if o.alive and o.plan_id is None]))
         one.plan_id = planning.begin_plan(self.ledger, one.owner, "", "{}", fallback=False)
@@ -138,11 +133,20 @@ class LedgerMachine(RuleBasedStateMachine):
         self.ready.add(one.plan_id)
         del self.half[one.plan_id]
 
-    @precondition(lambda self: self.tries)
+    @precondition(lambda self: any(one.alive for one in self.tries))
     @rule(data=st.data(), want=st.integers(0, 5), count=st.integers(0, 5))
-    def exchange(self, data: st.DataObject, want: int, count: int) -> None:
-        """Of a living try, or of a zombie that comes back."""
-        one = data.draw(st.sampled_from(self.tries))
+    def work(self, data: st.DataObject, want: int, count: int) -> None:
+        self._exchange(data, data.draw(st.sampled_from([o for o in self.tries if o.alive])), want, count)
+
+    work_again = work
+
+    @precondition(lambda self: any(one.holds and not one.alive for one in self.tries))
+    @rule(data=st.data(), want=st.integers(0, 5), count=st.integers(1, 5))
+    def a_zombie_comes_back(self, data: st.DataObject, want: int, count: int) -> None:
+        zombies = [o for o in self.tries if o.holds and not o.alive]
+        self._exchange(data, data.draw(st.sampled_from(zombies)), want, count)
+
+    def _exchange(self, data: st.DataObject, one: Try, want: int, count: int) -> None:
         settled = list(one.holds)[:count]
         outcomes = [Outcome(i, data.draw(st.sampled_from(OUTCOMES)), f"id{i}") for i in settled]
         result = sending.exchange(self.ledger, one.owner, outcomes, want)
@@ -208,8 +212,13 @@ class LedgerMachine(RuleBasedStateMachine):
 
 LedgerMachine.TestCase.settings = settings(
     max_examples=40,
-    stateful_step_count=30,
+    stateful_step_count=25,
     deadline=None,
+    phases=[
+        Phase.explicit,
+        Phase.reuse,
+        Phase.generate,
+    ],  # to shrink takes minutes; the steps are few as it is
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
 TestLedger = LedgerMachine.TestCase

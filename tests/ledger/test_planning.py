@@ -202,8 +202,9 @@ def test_half_a_plan_of_another_slot_does_not_keep_its_keys(desk, ledger):
     desk.plan(dead, 4, finish=False)
     planning.end(ledger, dead)
     alive = desk.begin(slot="today")
-    desk.plan(alive, 4)
-    assert reporting.counts(ledger, alive.campaign_id).planned == 4
+    plan_id = desk.plan(alive, 4)
+    assert reporting.counts(ledger, alive.campaign_id, plan_id).planned == 4
+    assert len(sending.exchange(ledger, alive, [], 9).claimed) == 4
 
 
 def test_half_a_plan_of_a_slot_that_lives_is_left_alone(desk, ledger):

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import sqlite3
 import stat
+import threading
 import time
 import traceback
 
@@ -19,8 +21,9 @@ SECRETS = ("421903555666", "Tajný text")
 
 
 def whole(error):
-    """All that a traceback in a log would show of an error."""
-    return "".join(traceback.format_exception(error))
+    """All that a log or a crash report would show of an error, and of those behind it."""
+    behind = error.__context__
+    return "".join(traceback.format_exception(error)) + (whole(behind) if behind else "")
 
 
 def test_it_is_opened_by_its_owner_only_and_keeps_its_id(desk):
@@ -46,6 +49,18 @@ def test_a_reader_blocks_no_writer(desk, ledger):
     with ledger.reading() as connection:
         assert connection.scalar(sa.select(sa.func.count()).select_from(schema.message)) == 2
         planning.end(ledger, owner)
+
+
+def test_a_new_file_that_another_process_has_locked_is_waited_for(tmp_path):
+    """Of all statements, the one that switches to WAL does not wait by itself."""
+    path = tmp_path / "ledger.db"
+    other = sqlite3.connect(path, check_same_thread=False)
+    other.execute("CREATE TABLE something (a)")
+    other.execute("BEGIN EXCLUSIVE")
+    threading.Timer(0.3, other.close).start()
+    began = time.monotonic()
+    Ledger(f"sqlite:///{path}").close()
+    assert 0.2 < time.monotonic() - began < 5
 
 
 def test_processes_that_open_new_files_at_once_agree(tmp_path, processes):

@@ -16,7 +16,7 @@ from airflow_provider_telekom_sms.ledger import schema
 from airflow_provider_telekom_sms.ledger.planning import Owner, insert_into, renew
 from airflow_provider_telekom_sms.ledger.store import Ledger, State
 
-#: How far ahead of a rate limit messages are handed out together, seconds.
+#: How far a rate limit is stretched, seconds: half ahead, half for turns that came late.
 RATE_WINDOW = 0.2
 
 _c, _p, _o, _m, _r = (
@@ -231,7 +231,6 @@ def _grant(connection: Connection, rate: RateLimit, want: int, now_ms: int) -> t
     insert = insert_into(connection, schema.rate).values(key_hash=key, next_at=now)
     connection.execute(insert.on_conflict_do_nothing(index_elements=["key_hash"]))
     query = sa.select(_r.next_at).where(_r.key_hash == key).with_for_update()
-    # Half of the window is given ahead; the other half makes up for a turn that came late.
     half = int(RATE_WINDOW * 1e6 / 2)
     start = max(int(connection.scalar(query) or now), now - half)
     if start > (latest := now + math.ceil(10e6 / rate.per_second) + 10**6):

@@ -227,7 +227,7 @@ class _Base:
         return make({"token": self.settings.token})
 
     def _pause(self) -> float:
-        """Give the seconds to wait for a session: those who wore one out together must not come back as one."""
+        """Give the seconds to wait for a session: who wore one out together must not come back as one."""
         in_vain = self.session.in_vain
         return random.uniform(0, 0.05 * in_vain) if in_vain > 1 else 0.0  # noqa: S311 not for secrets
 

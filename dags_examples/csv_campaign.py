@@ -1,4 +1,5 @@
-"""A campaign from a CSV file: a text per row, each sent once, and an outcome for every row.
+"""
+A campaign from a CSV file: a text per row, each sent once, and an outcome for every row.
 
 The file's text columns fill the template; a bad row is left out and named in the report. If the task is
 killed and retried, it goes on where it stopped.

@@ -42,8 +42,8 @@ T = TypeVar("T")
 
 #: Claimed and not recorded at most, in multiples of the concurrency; after a kill they are in doubt.
 OUTSTANDING = 4
-#: So many outcomes, in multiples of the concurrency, are worth a commit; meanwhile as many again are in flight,
-#: and as many wait their turn.
+#: So many outcomes, in multiples of the concurrency, are worth a commit; meanwhile as many again are in
+#: flight, and as many wait their turn.
 BATCH = 2
 #: Seconds that an outcome waits for others before it is recorded.
 LINGER = 0.1

@@ -261,8 +261,8 @@ def remove_plan(ledger: Ledger, plan_id: int) -> None:
         if claimed:
             raise PlanError(
                 f"The text, the source or a parameter changed since the campaign was planned, and {claimed} "
-                "of its messages were already claimed. Restore what it was, or send the new one in a new run or "
-                "under a campaign_id of its own"
+                "of its messages were already claimed. Restore what it was, or send the new one in a new run "
+                "or under a campaign_id of its own"
             )
     chunk = sa.select(_m.id).where(_m.plan_id == plan_id).limit(CHUNK * 5).scalar_subquery()
     while True:

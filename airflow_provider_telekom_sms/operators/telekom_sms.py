@@ -55,6 +55,8 @@ class _SendingOperator(BaseOperator):
     """What single and bulk sends share: the message's parameters, the ledger, the verdict and the waiting."""
 
     ui_color = "#fde7f3"
+    #: What can be done about messages in doubt, for the error that names them.
+    _advice = "on_in_doubt='resend' sends them again, perhaps twice"
 
     def __init__(
         self,
@@ -142,8 +144,7 @@ class _SendingOperator(BaseOperator):
         rows = reporting.rows_in(ledger, result.owner.campaign_id, State.IN_DOUBT, SHOWN)
         message = (
             f"{counts.in_doubt} messages are in doubt: they may have been sent or not, among them rows "
-            f"{', '.join(map(str, rows))}. Everything else was sent. on_in_doubt='skip' leaves them, "
-            "'resend' sends them again, perhaps twice"
+            f"{', '.join(map(str, rows))}. Everything else was sent. {self._advice}"
         )
         if on_in_doubt == "resend":
             raise InDoubtError(message)
@@ -210,6 +211,8 @@ class TelekomSmsSendOperator(_SendingOperator):
     :param message_type: ``standard`` or ``flash``
     :param group_id: cadence group through which to send
     :param prefer_rcs: try RCS first
+    :param on_in_doubt: what to do about messages that may have been sent or not: ``fail``, or ``resend`` in
+        the next try, perhaps twice
     :param wait_for_delivery: end only when the delivery of all is final; fail if one was not delivered
     :param deferrable: wait in the triggerer instead of a worker
     :param poll_interval: seconds between two checks of one message at least
@@ -223,10 +226,19 @@ class TelekomSmsSendOperator(_SendingOperator):
     to = PrivateField(show_phones)
     text = PrivateField(show_text)
 
-    def __init__(self, *, to: str | Sequence[str], text: str, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        to: str | Sequence[str],
+        text: str,
+        on_in_doubt: Literal["fail", "resend"] = "fail",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.to = to
         self.text = text
+        self.on_in_doubt = on_in_doubt
+        _check_choice(self, "on_in_doubt", "fail", "resend")
 
     @not_retried()
     def execute(self, context: Context) -> dict[str, Any] | list[dict[str, Any]]:
@@ -236,8 +248,8 @@ class TelekomSmsSendOperator(_SendingOperator):
 
         ledger = self._ledger()
         campaign_id, slot = _identity(context)
-        job = Job(campaign_id, slot, self._spec(), own_plan_only=True)
-        self._give_verdict(ledger, self._run(ledger, job), "fail")
+        job = Job(campaign_id, slot, self._spec(), own_plan_only=True, on_in_doubt=self.on_in_doubt)
+        self._give_verdict(ledger, self._run(ledger, job), self.on_in_doubt)
         receipts = self._receipts(ledger, campaign_id)
         if self.wait_for_delivery and receipts:
             ids = tuple(dict.fromkeys(receipt["message_id"] for receipt in receipts))
@@ -266,11 +278,13 @@ class TelekomSmsSendOperator(_SendingOperator):
         Give a receipt for every number, from the ledger, whichever try sent it.
 
         :raises AirflowFailException: when the API refused one: another try would not send it again
+        :raises InDoubtError: when another mapped task instance sends the same and has not got an answer yet
         """
         from airflow_provider_telekom_sms.api.messages import check_text
         from airflow_provider_telekom_sms.api.phone import mask_phones_in, parse_mobile
         from airflow_provider_telekom_sms.api.results import Receipt
         from airflow_provider_telekom_sms.campaign.plan import text_identity
+        from airflow_provider_telekom_sms.exceptions import InDoubtError
         from airflow_provider_telekom_sms.ledger import reporting
         from airflow_provider_telekom_sms.ledger.store import State
 
@@ -283,6 +297,8 @@ class TelekomSmsSendOperator(_SendingOperator):
                 f"{len(refused)} of {len(sent)} messages were rejected, the first with: "
                 f"{mask_phones_in(refused[0].reason)}"
             )
+        if any(row.state != State.ACCEPTED for row in sent.values()):
+            raise InDoubtError("Another task instance sends the same number and text, and is not done yet")
         return [
             Receipt(row.message_id, number, "success", "OK", "", row.parts).masked()
             for number, row in ((number, sent[key]) for number, key in keys)
@@ -346,6 +362,7 @@ class TelekomSmsBulkSendOperator(_SendingOperator):
     )
 
     source = PrivateField(show_source)
+    _advice = "on_in_doubt='skip' leaves them, 'resend' sends them again, perhaps twice"
     text = PrivateField(show_text)
 
     def __init__(
@@ -400,14 +417,9 @@ class TelekomSmsBulkSendOperator(_SendingOperator):
 
     def _check_choices(self) -> None:
         """Refuse what no run can use while the DAG is parsed."""
-        choices = {
-            "on_invalid": ("skip", "fail"),
-            "on_in_doubt": ("fail", "skip", "resend"),
-            "on_rejected": ("keep", "resend"),
-        }
-        for name, allowed in choices.items():
-            if getattr(self, name) not in allowed:
-                raise _wrong(name, getattr(self, name), ", ".join(map(repr, allowed)))
+        _check_choice(self, "on_invalid", "skip", "fail")
+        _check_choice(self, "on_in_doubt", "fail", "skip", "resend")
+        _check_choice(self, "on_rejected", "keep", "resend")
         if self.fail_on not in (None, "any") and not _is_number(self.fail_on, 0, 1):
             raise _wrong("fail_on", self.fail_on, "None, 'any', or a share from 0 to 1")
         if not isinstance(self.concurrency, int) or not 1 <= self.concurrency <= 1000:
@@ -594,6 +606,11 @@ def _in_words(counts: Counts) -> str:
 
 def _is_number(value: Any, least: float, most: float = float("inf")) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and least <= value <= most
+
+
+def _check_choice(operator: Any, name: str, *allowed: str) -> None:
+    if getattr(operator, name) not in allowed:
+        raise _wrong(name, getattr(operator, name), ", ".join(map(repr, allowed)))
 
 
 def _wrong(name: str, found: object, allowed: str) -> Exception:

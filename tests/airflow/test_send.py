@@ -220,3 +220,32 @@ class TestPrivateField:
 
             operator = TelekomSmsSendOperator(task_id="send", to=[number()], text="Ahoj")
         assert operator.upstream_task_ids == {"number"}
+
+
+def test_in_doubt_is_sent_again_only_if_told(sim: Any, context: Any) -> None:
+    from airflow_provider_telekom_sms.exceptions import InDoubtError
+
+    sim.state.order(Fault("drop_before", times=1))
+    op = TelekomSmsSendOperator(task_id="resend", to="0903123456", text="Ahoj", on_in_doubt="resend")
+    with pytest.raises(InDoubtError, match="on_in_doubt='resend'"):
+        op.execute(context("resend"))
+    assert op.execute(context("resend", try_number=2))["code"] == "OK"
+    assert list(sim.state.messages_per_number().values()) == [1]
+
+
+def test_a_mapped_twin_that_is_not_done_is_waited_for(sim: Any, context: Any) -> None:
+    from airflow_provider_telekom_sms.exceptions import InDoubtError
+
+    sim.state.order(Fault("drop_before", times=1))
+    one, two = (
+        TelekomSmsSendOperator(task_id="twins", to="0903123456", text="Ahoj", on_in_doubt="resend")
+        for _ in range(2)
+    )
+    with pytest.raises(InDoubtError):
+        one.execute(context("twins", map_index=0))
+    with pytest.raises(InDoubtError, match="Another task instance"):
+        two.execute(context("twins", map_index=1))
+    assert one.execute(context("twins", map_index=0, try_number=2)) == two.execute(
+        context("twins", map_index=1, try_number=2)
+    )
+    assert list(sim.state.messages_per_number().values()) == [1]

@@ -30,6 +30,14 @@ def written(error):
     return f"{error}\n{error!r}\n{error.args}\n{chain}"
 
 
+def foreign(error):
+    """Name the errors of others that are chained to one: what they hold is not ours to know."""
+    chained = [error]
+    while error := error.__cause__ or error.__context__:
+        chained.append(error)
+    return [type(e).__name__ for e in chained if not isinstance(e, TelekomSmsError)]
+
+
 @pytest.fixture
 def logged(caplog):
     """Everything that any logger says from now on, from a level up."""
@@ -86,6 +94,7 @@ class TestLogsAndErrors:
         assert len(secrets) == 1 + (auth == "session" and not (fault and fault.endpoint == "auth"))
         for error in filter(lambda o: isinstance(o, Exception), outcomes):
             assert found(written(error), {*secrets, NUMBER, TEXT}) == []
+            assert foreign(error) == []
         assert found(logged(logging.DEBUG), secrets) == []
         assert found(logged(logging.INFO), {*secrets, NUMBER, TEXT}) == []
         if client.kind == "sync":
@@ -164,3 +173,4 @@ class TestControl:
         with pytest.raises(TelekomSmsError) as caught:
             fail()
         assert found(written(caught.value), {DEFAULT_TOKEN}) == [DEFAULT_TOKEN]
+        assert foreign(caught.value) != []

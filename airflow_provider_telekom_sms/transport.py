@@ -105,7 +105,14 @@ def retry_policy(retry_for: float) -> dict[str, Any]:
 
 def _log_retry(state: tenacity.RetryCallState) -> None:
     error = state.outcome.exception() if state.outcome else None
-    log.debug("Trying again in %.1f s: %s", state.upcoming_sleep, error)
+    # Who waits for a server that is not there should know it; the rest is the daily bread of a busy API.
+    first_refusal = state.attempt_number == 1 and isinstance(error, NotConnectedError)
+    log.log(
+        logging.WARNING if first_refusal else logging.DEBUG,
+        "Trying again in %.1f s: %s",
+        state.upcoming_sleep,
+        error,
+    )
 
 
 def parse_retry_after(value: str | None) -> float | None:

@@ -186,8 +186,11 @@ class Watcher:
         :param deadline: Unix time after which nothing more is asked for
         :raises AccountError: when the key is refused
         """
+        began: int | None = None
         while True:
-            now, batch = await asyncio.to_thread(delivery.due, self._ledger, self._scope, BATCH)
+            # What falls due again meanwhile waits for the next round, or a long campaign would never be judged.
+            now, batch = await asyncio.to_thread(delivery.due, self._ledger, self._scope, BATCH, began)
+            began = began or now
             checks, failures = await self._check(batch, now, deadline)
             await asyncio.to_thread(delivery.record, self._ledger, checks)
             for error in failures:

@@ -233,10 +233,12 @@ class TelekomSmsHook(BaseHook):
         """Log in, for the Test button of Airflow's connection form."""
         from airflow_provider_telekom_sms.api import v1
         from airflow_provider_telekom_sms.exceptions import TelekomSmsError
+        from airflow_provider_telekom_sms.transport import Transport
 
         try:
-            transport = self.get_conn()
-            transport.run(v1.auth(transport.settings.wire, transport.settings.token))
+            # Without retries: who pressed the button is waiting.
+            with Transport(self.settings, retry_for=0) as transport:
+                transport.run(v1.auth(transport.settings.wire, transport.settings.token))
         except TelekomSmsError as error:
             return False, str(error)
         except Exception as error:

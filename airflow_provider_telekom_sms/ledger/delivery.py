@@ -115,8 +115,12 @@ def watch(ledger: Ledger, message_ids: Sequence[str]) -> None:
         )
 
 
-def due(ledger: Ledger, scope: Scope, limit: int) -> tuple[int, list[Waiting]]:
-    """Give the ledger's time and the messages whose time to be asked for has come, longest waiting first."""
+def due(ledger: Ledger, scope: Scope, limit: int, until: int | None = None) -> tuple[int, list[Waiting]]:
+    """
+    Give the ledger's time and the messages whose time to be asked for has come, longest waiting first.
+
+    :param until: only those whose time came before this one, in milliseconds since 1970 UTC
+    """
     query = (
         sa.select(_m.id, _m.message_id, _m.delivery_code, _m.state_at, _m.trouble_since, _p.fallback)
         .join(schema.plan, _p.id == _m.plan_id)
@@ -126,7 +130,8 @@ def due(ledger: Ledger, scope: Scope, limit: int) -> tuple[int, list[Waiting]]:
     )
     with ledger.reading() as connection:
         now = ledger.now(connection)
-        return now, [Waiting(*row) for row in connection.execute(query.where(_m.next_check_at <= now))]
+        found = connection.execute(query.where(_m.next_check_at <= (now if until is None else until)))
+        return now, [Waiting(*row) for row in found]
 
 
 def record(ledger: Ledger, checks: Sequence[Check]) -> None:

@@ -70,13 +70,16 @@ class Ledger:
 
     def _engine(self) -> Engine:
         if self.dialect != "sqlite":
-            return sa.create_engine(
-                self.url,
-                pool_size=2,
-                pool_pre_ping=True,
-                hide_parameters=True,
-                connect_args={"options": "-c synchronous_commit=on"},
-            )
+            try:
+                return sa.create_engine(
+                    self.url,
+                    pool_size=2,
+                    pool_pre_ping=True,
+                    hide_parameters=True,
+                    connect_args={"options": "-c synchronous_commit=on"},
+                )
+            except ImportError as error:
+                raise ConfigurationError(f"A ledger in PostgreSQL needs its driver: {error}") from None
         if self.url.database:
             _make_private(Path(self.url.database))
         engine = sa.create_engine(self.url, hide_parameters=True, connect_args={"timeout": LOCK_TIMEOUT})

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Sequence
+from ast import literal_eval
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -36,7 +38,7 @@ class TelekomSmsDeliverySensor(BaseSensorOperator):
     it has stood for 60 minutes. The sensor succeeds as soon as enough are delivered, and fails, without
     retries, as soon as that can no longer happen. What it learns is kept in the ledger.
 
-    :param message_ids: ids of the API, one or a short list
+    :param message_ids: ids of the API or receipts of a send operator, one or a short list
     :param campaign_id: or a campaign of the ledger, of any size
     :param success_statuses: delivery codes that count as delivered; DELIVERED and READ by default
     :param unknown: what UNKNOWN (sent, nothing more will be known) counts as: ``fail`` or ``success``
@@ -52,7 +54,7 @@ class TelekomSmsDeliverySensor(BaseSensorOperator):
     def __init__(
         self,
         *,
-        message_ids: str | int | Sequence[str | int] | None = None,
+        message_ids: str | int | Mapping[str, Any] | Sequence[str | int | Mapping[str, Any]] | None = None,
         campaign_id: str | None = None,
         success_statuses: Sequence[str] | None = None,
         unknown: str = "fail",
@@ -155,9 +157,7 @@ class TelekomSmsDeliverySensor(BaseSensorOperator):
         from airflow_provider_telekom_sms.exceptions import ConfigurationError
         from airflow_provider_telekom_sms.ledger.delivery import Scope
 
-        ids = self.message_ids
-        given = [ids] if isinstance(ids, str | int) else list(ids or ())
-        message_ids = tuple(str(i).strip() for i in given if str(i).strip())
+        message_ids = tuple(dict.fromkeys(_ids(self.message_ids)))
         if bool(message_ids) == bool(self.campaign_id):
             raise ConfigurationError("message_ids, campaign_id: give exactly one of the two")
         return Scope(self.campaign_id or None, message_ids)
@@ -166,3 +166,32 @@ class TelekomSmsDeliverySensor(BaseSensorOperator):
         from airflow_provider_telekom_sms.ledger.location import open_ledger
 
         return open_ledger()
+
+
+def _ids(given: Any) -> Iterator[str]:
+    """
+    Read ids from what a DAG's author, an XCom or a template gave.
+
+    :raises ConfigurationError: for what is no id; it would be waited for until the time-out
+    """
+    from airflow_provider_telekom_sms.exceptions import ConfigurationError
+
+    if isinstance(given, Mapping):
+        given = given.get("message_id")
+    if isinstance(given, str) and given.lstrip().startswith(("[", "{")):
+        # A template that rendered to a list or a receipt, and so to its text.
+        try:
+            yield from _ids(literal_eval(given.strip()))
+        except (ValueError, SyntaxError):
+            raise ConfigurationError("message_ids: found a text that is no list of ids") from None
+    elif isinstance(given, Sequence) and not isinstance(given, str):
+        for one in given:
+            yield from _ids(one)
+    elif isinstance(given, str | int) and not isinstance(given, bool):
+        text = str(given).strip()
+        if text and not re.fullmatch(r"[\w-]{1,64}", text, re.ASCII):
+            raise ConfigurationError(f"message_ids: found a text of {len(text)} characters that is no id")
+        if text:
+            yield text
+    elif given is not None:
+        raise ConfigurationError(f"message_ids: found {type(given).__name__}, allowed are ids and receipts")

@@ -260,3 +260,28 @@ class TestSensor:
                 message_ids=sending.output.map(lambda receipt: receipt["message_id"])
             )
         assert run_dag(dag).states == {"send": "success", "wait[0]": "success", "wait[1]": "success"}
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "100427",
+        100427,
+        [100427, "100427"],
+        {"message_id": "100427", "to": "+4219••••3456"},
+        [{"message_id": "100427"}],
+        "['100427']",
+        "[{'message_id': '100427', 'parts': None}]",
+    ],
+)
+def test_ids_are_read_as_they_come(given: Any) -> None:
+    sensor = TelekomSmsDeliverySensor(task_id="ids", message_ids=given)
+    assert sensor._scope().message_ids == ("100427",)
+
+
+@pytest.mark.parametrize("given", ["no id", "[1, 2", [1.5], True, {"message_id": "a b"}, "x" * 65])
+def test_what_is_no_id_is_refused_at_once(given: Any, sim: Any, context: Any) -> None:
+    sensor = TelekomSmsDeliverySensor(task_id="ids", message_ids=given)
+    with pytest.raises(AirflowFailException, match="message_ids: found"):
+        sensor.execute(context())
+    assert sim.state.requests == []

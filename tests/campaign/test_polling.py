@@ -286,7 +286,7 @@ async def test_a_deadline_is_kept_where_nothing_answers(bench, fault):
     assert len(asyncio.all_tasks()) == 1, "a check was left running"
 
 
-@pytest.mark.parametrize("name", ["503", "drop_before", "drop_after", "html", "cut", "empty"])
+@pytest.mark.parametrize("name", ["503", "drop_after", "html", "cut"])
 async def test_failed_checks_are_survived(bench, name):
     await asyncio.to_thread(bench.run, 100)
     bench.sim.state.settings.speed = 1000
@@ -313,6 +313,18 @@ async def test_checks_that_always_fail_keep_nobody_else_waiting(bench, monkeypat
     verdict, found = await watch(bench, seconds=1.5)
     assert verdict is None
     assert found.by_code == {"": 20, "DELIVERED": 40}
+
+
+async def test_a_round_ends_though_messages_fall_due_again_meanwhile(bench, monkeypatch):
+    monkeypatch.setattr(polling, "BATCH", 10)
+    bench.sim.state.settings.fate = "stuck"
+    await asyncio.to_thread(bench.run, 60)
+    async with bench.hook.async_transport() as transport:
+        watcher = Watcher(bench.ledger, transport, CAMPAIGN, interval=0.001)
+        found = await asyncio.wait_for(watcher.check_due(), 5)
+    assert sum(found.by_code.values()) == 60
+    asked = [r for r in bench.sim.state.requests if r.endpoint == "check_message"]
+    assert len(asked) == 60
 
 
 async def test_a_dead_network_is_survived(bench):

@@ -51,12 +51,14 @@ def test_a_reader_blocks_no_writer(desk, ledger):
         planning.end(ledger, owner)
 
 
-def test_a_new_file_that_another_process_has_locked_is_waited_for(tmp_path):
-    """Of all statements, the one that switches to WAL does not wait by itself."""
+@pytest.mark.parametrize("lock", ["EXCLUSIVE", "IMMEDIATE", "DEFERRED"])
+def test_a_new_file_that_another_process_has_locked_is_waited_for(tmp_path, lock):
+    """Of all statements, the one that switches to WAL does not wait by itself for a reader."""
     path = tmp_path / "ledger.db"
     other = sqlite3.connect(path, check_same_thread=False)
     other.execute("CREATE TABLE something (a)")
-    other.execute("BEGIN EXCLUSIVE")
+    other.execute(f"BEGIN {lock}")
+    other.execute("SELECT * FROM something").fetchall()
     threading.Timer(0.3, other.close).start()
     began = time.monotonic()
     Ledger(f"sqlite:///{path}").close()

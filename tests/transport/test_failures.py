@@ -167,9 +167,9 @@ class TestBounds:
 
         server = raw(handle)
         started = time.monotonic()
-        outcome = client.send_one(settings(server.url, auth="token", timeout=0.25), retry_for=9)
+        outcome = client.send_one(settings(server.url, auth="token", timeout=0.15), retry_for=9)
         judged(outcome, ReplyTimeoutError)
-        assert time.monotonic() - started < 0.25 + 0.25 + 0.4
+        assert time.monotonic() - started < 0.15 + 0.25 + 0.4
         assert len(server.requests) == 1
 
     def test_a_reply_in_pieces_is_a_reply(self, raw, reply, settings, client):
@@ -214,11 +214,10 @@ class TestNeverConnected:
             client.send_one(settings("http://nobody.invalid", auth="token")), NotConnectedError, Fate.NOT_SENT
         )
 
-    @pytest.mark.parametrize("auth", ["token", "session"])
-    def test_a_server_that_does_not_shake_hands(self, raw, settings, client, fast, auth):
+    def test_a_server_that_does_not_shake_hands(self, raw, settings, client, fast):
         server = raw(lambda sock, request: True)  # takes the connection and waits for the end of a line
         started = time.monotonic()
-        chosen = settings(server.url.replace("http", "https"), auth=auth, timeout=5)
+        chosen = settings(server.url.replace("http", "https"), auth="session", timeout=5)
         judged(client.send_one(chosen), NotConnectedError, Fate.NOT_SENT)
         assert time.monotonic() - started < 1.5
         assert server.connections == 1

@@ -10,6 +10,8 @@ Every error this package raises on purpose.
     ├── SourceError (ValueError)            file, column, encoding or template of a campaign
     ├── PlanError                           the plan as a whole may not be sent (guards, a changed source)
     ├── LedgerError                         the ledger cannot be reached or does not fit
+    │   ├── CampaignBusyError               another task is planning the same campaign
+    │   └── SupersededError                 this try was declared dead
     ├── InDoubtError                        messages whose fate is unknown stop the campaign
     ├── DeliveryError                       messages that were finally not delivered
     ├── TransportError
@@ -91,6 +93,14 @@ class LedgerError(TelekomSmsError):
 
     fate = Fate.NOT_SENT
     stops_campaign = True
+
+
+class CampaignBusyError(LedgerError):
+    """Another task is planning the same campaign; what it plans decides what is a duplicate."""
+
+
+class SupersededError(LedgerError):
+    """A try was declared dead: a later one began, or it was silent for longer than its lease."""
 
 
 class InDoubtError(TelekomSmsError):
@@ -222,6 +232,7 @@ def api_error(code: str, description: str = "") -> ApiError:
     """
     kind = _BY_CODE.get(code)
     if kind is None:
-        # Limits of the account (monthly, daily, spending) have no documented code.
-        kind = CreditError if "LIMIT" in code else MessageRejectedError
+        # Limits of the account (monthly, daily, spending) have no documented code; one of a message names it.
+        of_message = any(word in code for word in ("MESSAGE", "TEXT", "LENGTH", "RECIPIENT", "PARTS"))
+        kind = CreditError if "LIMIT" in code and not of_message else MessageRejectedError
     return kind(code, description)

@@ -40,6 +40,9 @@ _PHONE_IN_TEXT = re.compile(
     rf"(?<!\d)(?!(?:19|20)\d\d-[01]\d-[0-3]\d)\+?\(?\d(?:[{_SEPARATORS}]{{0,3}}\d){{8,}}"
 )
 
+#: Characters of a number in the most generous spelling.
+LONGEST = 64
+
 _READ_AS_TEXT = 'read the column as text (dtype="string", CAST(… AS VARCHAR))'
 
 
@@ -147,6 +150,9 @@ def _parse_slovak(raw: object) -> PhoneNumber:
         raise _invalid("", "is empty")
     if not isinstance(raw, str):
         raise _invalid("", f"is not text but {type(raw).__name__}: {_READ_AS_TEXT}")
+    if len(raw) > LONGEST:
+        # phonenumbers takes time by the square of the length.
+        raise _invalid("", f"has too many digits or signs ({len(raw)} characters)")
     bare = _strip_separators("", raw)
     if not bare:
         raise _invalid("", "is empty")

@@ -50,6 +50,8 @@ LINGER = 0.1
 #: So many messages in doubt in a row, or twice the concurrency, stop a campaign: the API is in trouble, and
 #: what is still planned is better sent later than put in doubt now.
 TROUBLE_IN_A_ROW = 50
+#: A text that is no longer tells nothing where the API repeats it.
+SHORT_TEXT = 3
 #: Seconds until the first line of progress in the log; the next ones take twice as long, up to the last.
 REPORT_AFTER, REPORT_EVERY = 1.0, 32.0
 
@@ -252,19 +254,23 @@ class Engine:
         return await self._transport.run(self._transport.call(send))
 
     def _failed(self, message: Claimed, error: TelekomSmsError) -> Outcome:
+        # The API's description may quote the text, which the ledger forgets and no log may have.
+        reason = str(error)
+        if len(message.text) > SHORT_TEXT:
+            reason = reason.replace(message.text, "…")
         if error.stops_campaign:
             self._stopped(error)
         if error.fate is Fate.NOT_SENT:
-            return Outcome(message.id, State.PLANNED, reason=str(error))
+            return Outcome(message.id, State.PLANNED, reason=reason)
         if error.fate is Fate.REJECTED:
             self._trouble = 0
-            return Outcome(message.id, State.REJECTED, reason=str(error))
+            return Outcome(message.id, State.REJECTED, reason=reason)
         self._trouble += 1
         if self._trouble >= max(TROUBLE_IN_A_ROW, 2 * self._concurrency):
             self._stopped(
-                TransportError(f"{self._trouble} messages in a row ended in doubt, the last with: {error}")
+                TransportError(f"{self._trouble} messages in a row ended in doubt, the last with: {reason}")
             )
-        return Outcome(message.id, State.IN_DOUBT, reason=str(error))
+        return Outcome(message.id, State.IN_DOUBT, reason=reason)
 
     @property
     def _stopping(self) -> bool:

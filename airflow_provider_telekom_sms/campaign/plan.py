@@ -11,6 +11,7 @@ import itertools
 import json
 import logging
 import math
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -21,7 +22,12 @@ from airflow_provider_telekom_sms.api.phone import parse_mobile
 from airflow_provider_telekom_sms.api.text import count
 from airflow_provider_telekom_sms.campaign.sources import Row, Rows, fingerprint, open_rows
 from airflow_provider_telekom_sms.campaign.template import compile_template
-from airflow_provider_telekom_sms.exceptions import InvalidMessageError, PlanError, SourceError
+from airflow_provider_telekom_sms.exceptions import (
+    CampaignBusyError,
+    InvalidMessageError,
+    PlanError,
+    SourceError,
+)
 from airflow_provider_telekom_sms.ledger import planning, reporting
 from airflow_provider_telekom_sms.ledger.planning import Owner, PlannedRow
 from airflow_provider_telekom_sms.ledger.store import Ledger, State
@@ -30,6 +36,8 @@ log = logging.getLogger(__name__)
 
 #: Invalid rows that an error or the log names.
 SHOWN = 10
+#: Seconds between two looks whether another task's plan of the same campaign is done.
+BUSY_PAUSE = 1.0
 
 
 @dataclass(frozen=True)
@@ -156,20 +164,36 @@ def ensure_plan(ledger: Ledger, owner: Owner, spec: CampaignSpec) -> int:
             log.info("The campaign is planned already; it goes on where the last try stopped")
             _check(ledger, owner, found.id, spec)
             return found.id
-        log.info("Text, source or parameters changed since the last try: the campaign is planned anew")
         planning.remove_plan(ledger, found.id)
-    with open_rows(
-        spec.source, encoding=spec.encoding, delimiter=spec.delimiter, text_columns=[spec.to_column]
-    ) as rows:
+        log.info("Text, source or parameters changed since the last try: the campaign is planned anew")
+    with (
+        planning.kept_alive(ledger, owner),
+        open_rows(
+            spec.source, encoding=spec.encoding, delimiter=spec.delimiter, text_columns=[spec.to_column]
+        ) as rows,
+    ):
         make = _planner(rows, spec)
-        plan_id = planning.begin_plan(
-            ledger, owner, wanted, spec.settings.to_json(), fallback=spec.settings.prefer_rcs
-        )
+        plan_id = _begin_plan(ledger, owner, wanted, spec.settings)
         for chunk in _chunks(map(make, rows), planning.CHUNK):
             planning.add(ledger, owner, plan_id, chunk)
     _check(ledger, owner, plan_id, spec)
     planning.finish_plan(ledger, owner, plan_id)
     return plan_id
+
+
+def _begin_plan(ledger: Ledger, owner: Owner, fingerprint: str, settings: MessageSettings) -> int:
+    """Begin a plan, after that of another task if one is being made."""
+    told = False
+    while True:
+        try:
+            return planning.begin_plan(
+                ledger, owner, fingerprint, settings.to_json(), fallback=settings.prefer_rcs
+            )
+        except CampaignBusyError:
+            if not told:
+                log.info("Another task is planning the same campaign; this one waits for it")
+            told = True
+            time.sleep(BUSY_PAUSE)
 
 
 def _check(ledger: Ledger, owner: Owner, plan_id: int, spec: CampaignSpec) -> None:

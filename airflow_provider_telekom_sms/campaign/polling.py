@@ -88,9 +88,9 @@ class Criteria:
 
     def verdict(self, progress: Progress) -> Verdict | None:
         """Judge; None while it may still turn out either way."""
-        total = progress.total + progress.unsent
-        final = sum(progress.final_by_code.values())
-        if self.wait_for_all and final < total:
+        total = progress.total + progress.unsent + progress.unaccepted
+        final = progress.unaccepted + sum(progress.final_by_code.values())
+        if progress.planning or (self.wait_for_all and final < total):
             return None
         # A share of a count: whole messages, so that 0.1 + 0.2 does not fail anybody.
         needed = round(self.min_success_ratio * total, 6)
@@ -188,7 +188,7 @@ class Watcher:
         """
         began: int | None = None
         while True:
-            # What falls due again meanwhile waits for the next round, or a long campaign would never be judged.
+            # What falls due again meanwhile waits for the next round: a long campaign has to be judged, too.
             now, batch = await asyncio.to_thread(delivery.due, self._ledger, self._scope, BATCH, began)
             began = began or now
             checks, failures = await self._check(batch, now, deadline)

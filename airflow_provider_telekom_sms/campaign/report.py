@@ -6,6 +6,7 @@ import csv
 import io
 import itertools
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -21,6 +22,8 @@ COLUMNS = (
     "row", "key", "phone", "state", "reason", "message_id", "parts", "delivery_status", "delivered_at",
 )  # fmt: skip
 _PAGE = 5_000
+#: A plus or minus before a number is none.
+_FORMULA = re.compile(r"[=@\t\r]|[+-](?![\d ()/.-]*$)").match
 
 
 def check_path(path: str) -> None:
@@ -80,8 +83,13 @@ def _write_csv(file: IO[bytes], rows: Iterable[tuple[Any, ...]]) -> None:
     text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
     writer = csv.writer(text)
     writer.writerow(COLUMNS)
-    writer.writerows(rows)
+    writer.writerows([_harmless(cell) for cell in row] for row in rows)
     text.detach()
+
+
+def _harmless(cell: Any) -> Any:
+    """Keep a spreadsheet from taking what came with a source for a formula."""
+    return f"'{cell}" if isinstance(cell, str) and _FORMULA(cell) else cell
 
 
 def _write_parquet(file: IO[bytes], rows: Iterable[tuple[Any, ...]]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from numbers import Number
 from typing import Any, NamedTuple, cast
@@ -12,6 +13,9 @@ from airflow_provider_telekom_sms.exceptions import SourceError
 SLICE = 10_000
 
 _AS_TEXT = 'dtype={{"{0}": "string"}} in pandas, CAST({0} AS VARCHAR) in SQL'
+
+#: Seven digits or more, however they are grouped: a phone number, not the name of a column.
+_LOOKS_LIKE_DATA = re.compile(r"(?:\d[ /.()-]{0,2}){7}").search
 
 #: Types of which no value is missing.
 _NEVER_MISSING = frozenset({str, int, bool})
@@ -93,6 +97,12 @@ def require_columns(columns: Collection[str], names: Iterable[str], source: str 
     """
     missing = [name for name in dict.fromkeys(names) if name not in columns]
     if missing:
+        if any(map(_LOOKS_LIKE_DATA, columns)):
+            # Names of columns that are numbers of people must not be quoted.
+            raise SourceError(
+                f"{source} has no column {', '.join(repr(name) for name in missing)}; its first line looks "
+                "like data: is the line that names the columns missing?"
+            )
         existing = ", ".join(repr(column) for column in columns) or "none"
         raise SourceError(
             f"{source} has no column {', '.join(repr(name) for name in missing)}; its columns are: {existing}"
@@ -130,7 +140,8 @@ def checked_columns(columns: Sequence[object], name: str) -> list[str]:
         if not column.strip():
             raise SourceError(f"{name}: column {number} has no name")
         if column in seen:
-            raise SourceError(f"{name}: column {column!r} is there twice")
+            shown = f"column {number}" if _LOOKS_LIKE_DATA(column) else f"column {column!r}"
+            raise SourceError(f"{name}: {shown} is there twice")
         seen.add(column)
     if not columns:
         raise SourceError(f"{name} has no columns")

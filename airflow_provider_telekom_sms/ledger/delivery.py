@@ -37,8 +37,12 @@ class Scope:
         """Give the condition that picks these messages."""
         if self.campaign_id is None:
             return [_m.message_id.in_(self.message_ids)]
-        name_hash = hashlib.sha256(self.campaign_id.encode()).hexdigest()
-        return [_m.campaign_id == sa.select(_c.id).where(_c.name_hash == name_hash).scalar_subquery()]
+        return [_m.campaign_id == self.campaign()]
+
+    def campaign(self) -> sa.ScalarSelect[int]:
+        """Give the query for the campaign's number."""
+        name_hash = hashlib.sha256(str(self.campaign_id).encode()).hexdigest()
+        return sa.select(_c.id).where(_c.name_hash == name_hash).scalar_subquery()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +89,8 @@ class Progress:
     :param by_code: accepted messages by delivery status; ``""`` where nothing is known yet
     :param final_by_code: of those, the ones whose delivery is final
     :param next_due: seconds until a message is to be asked for; None where none is waited for
+    :param unaccepted: messages of the campaign that were rejected or are in doubt
+    :param planning: the campaign is still being planned, or was not planned to the end
     """
 
     total: int
@@ -92,6 +98,8 @@ class Progress:
     by_code: dict[str, int] = field(default_factory=dict)
     final_by_code: dict[str, int] = field(default_factory=dict)
     next_due: float | None = None
+    unaccepted: int = 0
+    planning: bool = False
 
 
 def watch(ledger: Ledger, message_ids: Sequence[str]) -> None:
@@ -184,28 +192,35 @@ def progress(ledger: Ledger, scope: Scope) -> Progress:
         found = connection.execute(
             by_code.where(_m.state == State.ACCEPTED, *scope.where()).group_by(_m.delivery_code, _m.is_final)
         ).all()
-        unsent = 0
-        if scope.campaign_id is not None:
-            waiting = sa.select(sa.func.count()).where(
-                _m.state.in_([State.PLANNED, State.CLAIMED]), *scope.where()
-            )
-            unsent = connection.scalar(waiting) or 0
+        others, plans = _around(connection, scope)
     codes: Counter[str] = Counter()
     for code, _, number, _ in found:
         codes[code] += number
     times = [at for _, final, _, at in found if not final and at is not None]
     return Progress(
         total=sum(codes.values()),
-        unsent=unsent,
+        unsent=others[State.PLANNED] + others[State.CLAIMED],
+        unaccepted=others[State.REJECTED] + others[State.IN_DOUBT],
+        planning=plans["planning"] > 0 or (scope.campaign_id is not None and not plans["ready"]),
         by_code=dict(codes),
         final_by_code={code: number for code, final, number, _ in found if final},
         next_due=max(0.0, (min(times) - now) / 1000) if times else None,
     )
 
 
+def _around(connection: sa.Connection, scope: Scope) -> tuple[Counter[str], Counter[str]]:
+    """Count what else a campaign has: messages that are not accepted, by state, and plans, by state."""
+    if scope.campaign_id is None:
+        return Counter(), Counter()
+    number = scope.campaign()
+    messages = sa.select(_m.state, sa.func.count()).where(*scope.where()).group_by(_m.state)
+    plans = sa.select(_p.state, sa.func.count()).where(_p.campaign_id == number).group_by(_p.state)
+    states, planned = (connection.execute(query).all() for query in (messages, plans))
+    return Counter(dict(map(tuple, states))), Counter(dict(map(tuple, planned)))
+
+
 def _require(connection: sa.Connection, scope: Scope) -> None:
     if scope.campaign_id is None:
         return
-    name_hash = hashlib.sha256(scope.campaign_id.encode()).hexdigest()
-    if connection.scalar(sa.select(_c.id).where(_c.name_hash == name_hash)) is None:
+    if connection.scalar(sa.select(scope.campaign())) is None:
         raise LedgerError(f"The ledger holds no campaign {scope.campaign_id!r}")

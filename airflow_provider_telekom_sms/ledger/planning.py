@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from airflow_provider_telekom_sms.exceptions import PlanError
+from airflow_provider_telekom_sms.exceptions import (
+    CampaignBusyError,
+    LedgerError,
+    PlanError,
+    SupersededError,
+)
 from airflow_provider_telekom_sms.ledger import schema
 from airflow_provider_telekom_sms.ledger.store import Ledger, State
 
@@ -143,9 +150,12 @@ def begin_plan(ledger: Ledger, owner: Owner, fingerprint: str, parameters: str, 
     """
     Begin a plan; what tries that are over left half-planned is removed, for it would hold its keys for ever.
 
+    One at a time: whether a key that another plan holds will ever be sent shows only once that plan is ready.
+
     :param fingerprint: tells whether source or text changed between two tries
     :param parameters: JSON of what all messages of the plan are sent with
     :param fallback: a failed delivery may still be mended by another channel
+    :raises CampaignBusyError: while another task is planning the campaign
     """
     with ledger.reading() as connection:
         half = connection.scalars(
@@ -156,6 +166,16 @@ def begin_plan(ledger: Ledger, owner: Owner, fingerprint: str, parameters: str, 
     for plan_id in half:
         remove_plan(ledger, plan_id)
     with ledger.transaction() as connection:
+        _hold(connection, owner)
+        now = ledger.now(connection)
+        _must_live(connection, owner, now)
+        silent = sa.and_(
+            _o.campaign_id == owner.campaign_id,
+            _o.ended_at.is_(None),
+            _o.lease_until < now,
+            _o.id != owner.id,
+        )
+        _end(connection, silent, now)
         new = {
             "campaign_id": owner.campaign_id,
             "owner_id": owner.id,
@@ -164,20 +184,46 @@ def begin_plan(ledger: Ledger, owner: Owner, fingerprint: str, parameters: str, 
             "state": "planning",
             "fallback": fallback,
             "parameters": parameters,
-            "created_at": ledger.now(connection),
+            "created_at": now,
         }
-        return int(connection.scalar(schema.plan.insert().values(new).returning(_p.id)) or 0)
+        busy = sa.select(_p.id).where(_p.campaign_id == owner.campaign_id, _p.state == "planning")
+        if connection.scalar(busy) is None:
+            return int(connection.scalar(schema.plan.insert().values(new).returning(_p.id)) or 0)
+    raise CampaignBusyError("Another task is planning the same campaign")
+
+
+@contextmanager
+def kept_alive(ledger: Ledger, owner: Owner) -> Iterator[None]:
+    """Renew an owner's lease from a thread, however long a source takes to give its next row."""
+    done = threading.Event()
+
+    def renewing() -> None:
+        while not done.wait(LEASE_MS / 5_000):
+            with suppress(LedgerError), ledger.transaction() as connection:
+                renew(connection, owner, ledger.now(connection))
+
+    thread = threading.Thread(target=renewing, name="telekom-sms-lease", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+def _hold(connection: Connection, owner: Owner) -> None:
+    """Hold the campaign until the transaction ends, so that plans of it are made one after the other."""
+    connection.execute(sa.select(_c.id).where(_c.id == owner.campaign_id).with_for_update())
 
 
 def add(ledger: Ledger, owner: Owner, plan_id: int, rows: Sequence[PlannedRow]) -> None:
     """
     Write one chunk of rows; a row whose key the campaign has already becomes a duplicate.
 
-    :raises PlanError: when a later try took over
+    :raises SupersededError: when this try was declared dead
     """
     with ledger.transaction() as connection:
-        # Held until the commit, so that two runs of one campaign cannot both find a key missing.
-        connection.execute(sa.select(_c.id).where(_c.id == owner.campaign_id).with_for_update())
+        _hold(connection, owner)
         _must_live(connection, owner, ledger.now(connection))
         first_rows = _known(connection, owner, plan_id, [r.key_hash for r in rows if r.key_hash])
         connection.execute(schema.message.insert(), [_values(owner, plan_id, r, first_rows) for r in rows])
@@ -203,7 +249,24 @@ def renew(connection: Connection, owner: Owner, now: int) -> bool:
 
 def _must_live(connection: Connection, owner: Owner, now: int) -> None:
     if not renew(connection, owner, now):
-        raise PlanError("A later try of this task has taken over; this one plans nothing more")
+        raise SupersededError(
+            "This try was declared dead: a later one has taken over, or it was silent for too long"
+        )
+
+
+#: How the reason of a duplicate tells that another plan holds its key.
+_EARLIER = "of an earlier plan of this campaign"
+
+
+def _relied_on(connection: Connection, campaign_id: int, plan_id: int) -> bool:
+    """Tell whether a later plan has duplicates of an earlier one's rows, perhaps of this plan's."""
+    duplicates = sa.select(_m.id).where(
+        _m.campaign_id == campaign_id,
+        _m.plan_id > plan_id,
+        _m.state == State.DUPLICATE,
+        _m.reason.like(f"%{_EARLIER}"),
+    )
+    return connection.scalar(duplicates.limit(1)) is not None
 
 
 def _known(connection: Connection, owner: Owner, plan_id: int, keys: list[bytes]) -> dict[bytes, str]:
@@ -211,7 +274,7 @@ def _known(connection: Connection, owner: Owner, plan_id: int, keys: list[bytes]
         _m.campaign_id == owner.campaign_id, _m.key_hash.in_(keys)
     )
     return {
-        key: f"row {row}" if plan == plan_id else f"row {row} of an earlier plan of this campaign"
+        key: f"row {row}" if plan == plan_id else f"row {row} {_EARLIER}"
         for key, row, plan in connection.execute(query)
     }
 
@@ -239,7 +302,7 @@ def finish_plan(ledger: Ledger, owner: Owner, plan_id: int) -> None:
     """
     Mark a plan as ready: only now can its messages be claimed.
 
-    :raises PlanError: when a later try took over, which may be removing this plan
+    :raises SupersededError: when this try was declared dead; a later one may be removing this plan
     """
     with ledger.transaction() as connection:
         _must_live(connection, owner, ledger.now(connection))
@@ -253,6 +316,7 @@ def remove_plan(ledger: Ledger, plan_id: int) -> None:
     :raises PlanError: when something was claimed
     """
     with ledger.transaction() as connection:
+        was = connection.execute(sa.select(_p.campaign_id, _p.state).where(_p.id == plan_id)).one()
         # No longer ready: from here on nothing of it can be claimed.
         connection.execute(schema.plan.update().where(_p.id == plan_id).values(state="planning"))
         claimed = connection.scalar(
@@ -263,6 +327,12 @@ def remove_plan(ledger: Ledger, plan_id: int) -> None:
                 f"The text, the source or a parameter changed since the campaign was planned, and {claimed} "
                 "of its messages were already claimed. Restore what it was, or send the new one in a new run "
                 "or under a campaign_id of its own"
+            )
+        if was.state == "ready" and _relied_on(connection, was.campaign_id, plan_id):
+            raise PlanError(
+                "The text, the source or a parameter changed since the campaign was planned, and another "
+                "run has left out rows because this plan holds them. Restore what it was, or send the new "
+                "one under a campaign_id of its own"
             )
     chunk = sa.select(_m.id).where(_m.plan_id == plan_id).limit(CHUNK * 5).scalar_subquery()
     while True:

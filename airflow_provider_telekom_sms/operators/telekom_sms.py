@@ -139,6 +139,8 @@ class _SendingOperator(BaseOperator):
             raise TelekomSmsError(
                 f"The campaign is not at its end: {drained.halted}; {counts.planned} planned"
             )
+        if counts.planned:
+            raise TelekomSmsError(f"{counts.planned} messages were given back by another task; try again")
         if not counts.in_doubt or on_in_doubt == "skip":
             return
         rows = reporting.rows_in(ledger, result.owner.campaign_id, State.IN_DOUBT, SHOWN)
@@ -527,7 +529,7 @@ class TelekomSmsBulkSendOperator(_SendingOperator):
 
     def _summary(self, campaign_id: str, counts: Counts) -> dict[str, Any]:
         numbers = counts.as_dict()
-        del numbers["claimed"], numbers["sent_parts"]
+        del numbers["sent_parts"]
         summary: dict[str, Any] = {"campaign_id": campaign_id, **numbers, "report_path": self.report_path}
         summary["dry_run"] = self.dry_run_only
         if self.price_per_part is not None:

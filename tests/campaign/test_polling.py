@@ -411,3 +411,20 @@ async def test_the_loop_is_never_blocked(bench, far, monkeypatch):
     assert work < 50
     assert threads
     assert threading.current_thread() not in threads
+
+
+@pytest.mark.parametrize(
+    ("progress", "verdict"),
+    [
+        (Progress(0, 0, planning=True), None),
+        (Progress(0, 0), "success"),
+        (Progress(0, 0, unaccepted=5), "failure"),
+        (Progress(1, 0, {"DELIVERED": 1}, {"DELIVERED": 1}, unaccepted=1), "failure"),
+        (Progress(1, 0, {"DELIVERED": 1}, {"DELIVERED": 1}, planning=True), None),
+    ],
+)
+def test_what_was_never_accepted_is_not_delivered(progress, verdict):
+    assert Criteria().verdict(progress) == verdict
+    assert Criteria(min_success_ratio=0.5, wait_for_all=True).verdict(progress) == (
+        "success" if progress.total and not progress.planning else verdict
+    )

@@ -135,3 +135,13 @@ def test_it_is_streamed(ledger, tmp_path, name, monkeypatch):
         assert len(read(path)) == number
     print(f"peak of 1,000 and 8,000 rows: {peaks}")
     assert peaks[1] < 1.5 * peaks[0]
+
+
+@pytest.mark.parametrize("cell", ["=1+1", "@SUM(1)", "+cmd|x", "-2+3+cmd", "\t=1"])
+def test_a_cell_is_no_formula(cell):
+    assert report._harmless(cell) == f"'{cell}"
+
+
+@pytest.mark.parametrize("cell", ["+421 903 123 456", "-5", "421903123456", "Ján", None, 7])
+def test_what_is_no_formula_stays(cell):
+    assert report._harmless(cell) == cell

@@ -413,3 +413,13 @@ def test_importing_loads_nothing_heavy():
         "sys.exit(any(name in sys.modules for name in ('pandas', 'pyarrow', 'airflow')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("first", ["0903123456,Ján Tajný", "0903 123 456,0903 123 456"])
+def test_a_missing_header_is_not_quoted(tmp_path: Path, first: str) -> None:
+    path = tmp_path / "campaign.csv"
+    path.write_text(f"{first}\n{first}\n")
+    with pytest.raises(SourceError) as caught:
+        open_rows(str(path)).require("phone")
+    assert "0903" not in str(caught.value)
+    assert "Tajný" not in str(caught.value)

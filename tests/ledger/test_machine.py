@@ -7,11 +7,13 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from airflow_provider_telekom_sms.exceptions import CampaignBusyError
 from airflow_provider_telekom_sms.ledger import planning, reporting, schema, sending
 from airflow_provider_telekom_sms.ledger.planning import Owner, PlannedRow
 from airflow_provider_telekom_sms.ledger.sending import Outcome
@@ -93,6 +95,11 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(data=st.data(), keys=st.lists(st.integers(1, 12), min_size=2, max_size=6), finish=st.booleans())
     def plan(self, data: st.DataObject, keys: list[int], finish: bool) -> None:
         one = data.draw(st.sampled_from([o for o in self.tries if o.alive and o.plan_id is None]))
+        if any(o.alive and o.plan_id in self.half for o in self.tries):
+            with pytest.raises(CampaignBusyError):
+                planning.begin_plan(self.ledger, one.owner, "", "{}", fallback=False)
+            self._forget_half_plans()
+            return
         one.plan_id = planning.begin_plan(self.ledger, one.owner, "", "{}", fallback=False)
         self._forget_half_plans()
         self.half[one.plan_id] = one.owner.id

@@ -1,10 +1,16 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import pytest
 
-from airflow_provider_telekom_sms.exceptions import LedgerError, PlanError
+from airflow_provider_telekom_sms.exceptions import (
+    CampaignBusyError,
+    LedgerError,
+    PlanError,
+    SupersededError,
+)
 from airflow_provider_telekom_sms.ledger import planning, reporting, sending
 from airflow_provider_telekom_sms.ledger.planning import CHUNK, LEASE_MS, PlannedRow
 from airflow_provider_telekom_sms.ledger.sending import Outcome
@@ -169,7 +175,12 @@ def test_two_runs_that_plan_the_same_at_once(desk, ledger):
     def plan(owner):
         try:
             start.wait()
-            plan_id = planning.begin_plan(ledger, owner, "", "{}", fallback=False)
+            plan_id = None
+            while plan_id is None:
+                try:
+                    plan_id = planning.begin_plan(ledger, owner, "", "{}", fallback=False)
+                except CampaignBusyError:
+                    time.sleep(0.01)
             for first in range(1, 601, 100):
                 planning.add(ledger, owner, plan_id, desk.rows(first, 100))
             planning.finish_plan(ledger, owner, plan_id)
@@ -208,12 +219,45 @@ def test_half_a_plan_of_another_slot_does_not_keep_its_keys(desk, ledger):
 
 
 def test_half_a_plan_of_a_slot_that_lives_is_left_alone(desk, ledger):
-    busy = desk.begin(slot="busy")
+    """What it holds may never be sent, so nobody else can tell what is a duplicate until it is done."""
+    busy, other = desk.begin(slot="busy"), desk.begin(slot="another")
     plan_id = desk.plan(busy, 2, finish=False)
-    desk.plan(desk.begin(slot="another"), 2, first=3)
+    with pytest.raises(CampaignBusyError):
+        desk.plan(other, 2, first=3)
     planning.add(ledger, busy, plan_id, desk.rows(5, 1))
     planning.finish_plan(ledger, busy, plan_id)
+    desk.plan(other, 2, first=3)
     assert desk.states() == dict.fromkeys((1, 2, 3, 4, 5), "planned")
+
+
+def test_half_a_plan_of_a_slot_that_is_silent_is_removed(desk, ledger, monkeypatch):
+    other = desk.begin(slot="another")
+    monkeypatch.setattr(planning, "LEASE_MS", 200)
+    desk.plan(desk.begin(slot="killed"), 2, finish=False)
+    with pytest.raises(CampaignBusyError):
+        desk.plan(other, 2)
+    time.sleep(0.3)
+    with pytest.raises(CampaignBusyError):  # it declares the silent one dead
+        desk.plan(other, 2)
+    desk.plan(other, 2)
+    assert desk.states() == {1: "planned", 2: "planned"}
+
+
+def test_a_plan_that_another_run_relies_on_is_not_removed(desk, ledger):
+    first = desk.plan(desk.begin(slot="first"), 3)
+    desk.plan(desk.begin(slot="second"), 2, first=2)
+    with pytest.raises(PlanError, match="another run has left out rows"):
+        planning.remove_plan(ledger, first)
+    assert desk.states()[1] == "planned"
+
+
+def test_a_slow_source_keeps_the_lease(desk, ledger, monkeypatch):
+    monkeypatch.setattr(planning, "LEASE_MS", 500)
+    owner = desk.begin(slot="slow")
+    with planning.kept_alive(ledger, owner):
+        time.sleep(1)
+        desk.begin(slot="another")
+    desk.plan(owner, 1)
 
 
 def test_a_superseded_try_plans_nothing_more(desk, ledger):
@@ -221,9 +265,9 @@ def test_a_superseded_try_plans_nothing_more(desk, ledger):
     zombie = desk.begin()
     plan_id = desk.plan(zombie, 2, finish=False)
     desk.begin()
-    with pytest.raises(PlanError, match="later try"):
+    with pytest.raises(SupersededError):
         planning.add(ledger, zombie, plan_id, desk.rows(3, 1))
-    with pytest.raises(PlanError, match="later try"):
+    with pytest.raises(SupersededError):
         planning.finish_plan(ledger, zombie, plan_id)
     assert desk.states() == {1: "planned", 2: "planned"}
     assert sending.exchange(ledger, desk.begin(), [], 9).claimed == []

@@ -37,7 +37,6 @@ again without asking a person.
 from __future__ import annotations
 
 from enum import Enum
-from typing import ClassVar
 
 
 class Fate(Enum):
@@ -54,9 +53,9 @@ class Fate(Enum):
 class TelekomSmsError(Exception):
     """Base of all errors of this package."""
 
-    fate: ClassVar[Fate] = Fate.UNKNOWN
+    fate: Fate = Fate.UNKNOWN
     #: True where the next message would meet the same error, so that a campaign stops at once.
-    stops_campaign: ClassVar[bool] = False
+    stops_campaign: bool = False
 
 
 class ConfigurationError(TelekomSmsError, ValueError):

@@ -6,7 +6,12 @@ from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from airflow_provider_telekom_sms.exceptions import ApiError, SessionNotFoundError
+from airflow_provider_telekom_sms.exceptions import (
+    ApiError,
+    Fate,
+    SessionNotFoundError,
+    TelekomSmsError,
+)
 
 T = TypeVar("T")
 
@@ -106,7 +111,12 @@ def in_session(call: Callable[[Credential], Call[T]], session: Session) -> Call[
     :raises SessionNotFoundError: when fresh sessions are refused too
     """
     while True:
-        session_id: str = yield SessionNeeded()
+        try:
+            session_id: str = yield SessionNeeded()
+        except TelekomSmsError as error:
+            # Whatever went wrong with the login, the call itself has not left.
+            error.fate, error.stops_campaign = Fate.NOT_SENT, True
+            raise
         try:
             result = yield from call({"session_id": session_id})
         except SessionNotFoundError:

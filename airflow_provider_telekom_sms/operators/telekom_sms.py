@@ -128,11 +128,15 @@ class _SendingOperator(BaseOperator):
 
     def _give_verdict(self, ledger: Ledger, result: Result, on_in_doubt: str) -> None:
         """Fail where this try did not reach the end of the campaign, or left something in doubt."""
-        from airflow_provider_telekom_sms.exceptions import InDoubtError, TelekomSmsError
+        from airflow_provider_telekom_sms.api.phone import mask_phones_in
+        from airflow_provider_telekom_sms.exceptions import ApiError, InDoubtError, TelekomSmsError
         from airflow_provider_telekom_sms.ledger import reporting
         from airflow_provider_telekom_sms.ledger.store import State
 
         drained, counts = result.drained, result.counts
+        if isinstance(drained.stopped_by, ApiError):
+            description = mask_phones_in(drained.stopped_by.description)
+            raise type(drained.stopped_by)(drained.stopped_by.code, description)
         if drained.stopped_by is not None:
             raise drained.stopped_by
         if drained.halted:

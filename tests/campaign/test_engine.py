@@ -508,3 +508,17 @@ def test_progress_is_in_the_log_and_no_number(bench, caplog, monkeypatch):
     assert "Sent 100 of 100" in caplog.text
     assert "9031" not in caplog.text
     assert "Ahoj" not in caplog.text
+
+
+@pytest.mark.parametrize("name", ["html", "503", "drop_after"])
+def test_trouble_with_the_login_puts_nothing_in_doubt(bench, name):
+    """The session dies in the middle, and the next login goes wrong: no message of then has left."""
+    bench.sim.state.order(Fault("expire_every", every=50))
+    bench.sim.state.order(Fault(name, endpoint="auth", after=50))
+    result = bench.run(200, concurrency=8)
+    taken = len(bench.sim.state.messages)
+    assert result.drained.stopped_by is not None
+    assert (result.counts.accepted, result.counts.planned) == (taken, 200 - taken)
+    bench.sim.state.clear_faults()
+    assert bench.run(200, concurrency=8).counts.accepted == 200
+    assert max(bench.sim.state.messages_per_number().values()) == 1

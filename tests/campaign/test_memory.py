@@ -44,6 +44,6 @@ def test_planning_ten_times_as_many_rows_takes_no_more_memory(planned):
 def test_planning_a_million_rows(planned):
     few, some, many = planned(10_000), planned(100_000), planned(1_000_000)
     assert many["peak_kb"] - few["peak_kb"] < 60 * 1024
-    # The index of the keys grows by a level or two.
-    assert many["cpu"] < 15 * some["cpu"]
-    assert many["cpu"] / 1_000_000 < 60e-6
+    # Printed above are the figures; these bounds only catch what grows by the square, on a busy machine too.
+    assert many["cpu"] < 25 * some["cpu"]
+    assert many["cpu"] / 1_000_000 < 200e-6

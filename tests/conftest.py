@@ -5,6 +5,12 @@ from __future__ import annotations
 import os
 import tempfile
 
+from hypothesis import HealthCheck, settings
+
+# On a busy machine, or while hypothesis first makes its tables, time tells nothing.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
+
 _HOME = tempfile.TemporaryDirectory(prefix="telekom-sms-airflow-", ignore_cleanup_errors=True)
 
 os.environ["AIRFLOW_HOME"] = _HOME.name

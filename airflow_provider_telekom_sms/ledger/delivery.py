@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,7 +17,7 @@ from airflow_provider_telekom_sms.ledger.store import Ledger, State
 #: The campaign that holds messages which were not sent through the ledger but are waited for.
 WATCHED = "(watched)"
 
-_c, _m, _p = schema.campaign.c, schema.message.c, schema.plan.c
+_m, _p = schema.message.c, schema.plan.c
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +40,7 @@ class Scope:
 
     def campaign(self) -> sa.ScalarSelect[int]:
         """Give the query for the campaign's number."""
-        name_hash = hashlib.sha256(str(self.campaign_id).encode()).hexdigest()
-        return sa.select(_c.id).where(_c.name_hash == name_hash).scalar_subquery()
+        return schema.campaign_named(str(self.campaign_id)).scalar_subquery()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -112,12 +111,11 @@ def _end(connection: Connection, which: sa.ColumnElement[bool], now: int) -> Non
 
 def _campaign(connection: Connection, name: str, now: int) -> int:
     """Find or create a campaign, and hold it until the transaction ends."""
-    name_hash = hashlib.sha256(name.encode()).hexdigest()
-    found = sa.select(_c.id).where(_c.name_hash == name_hash).with_for_update()
+    found = schema.campaign_named(name).with_for_update()
     campaign_id = connection.scalar(found)
     if campaign_id is None:
         insert = insert_into(connection, schema.campaign).values(
-            name_hash=name_hash, name=name, state="active", created_at=now
+            name_hash=schema.name_hash(name), name=name, state="active", created_at=now
         )
         connection.execute(insert.on_conflict_do_nothing(index_elements=["name_hash"]))
         campaign_id = connection.scalar(found)

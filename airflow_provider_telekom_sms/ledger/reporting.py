@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -76,9 +75,8 @@ def campaign_number(ledger: Ledger, campaign: str) -> int:
     :param campaign: the campaign's id as the user knows it
     :raises LedgerError: when the ledger holds no such campaign
     """
-    name_hash = hashlib.sha256(campaign.encode()).hexdigest()
     with ledger.reading() as connection:
-        number = connection.scalar(sa.select(_c.id).where(_c.name_hash == name_hash))
+        number = connection.scalar(schema.campaign_named(campaign))
     if number is None:
         raise LedgerError(f"The ledger holds no campaign {campaign!r}")
     return int(number)

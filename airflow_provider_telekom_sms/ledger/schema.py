@@ -10,6 +10,7 @@ The tables of the ledger. Times are milliseconds since 1970 UTC, by the database
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 from sqlalchemy import (
@@ -21,11 +22,13 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    Select,
     SmallInteger,
     String,
     Table,
     Text,
     UniqueConstraint,
+    select,
     text,
 )
 
@@ -57,6 +60,17 @@ campaign = Table(
     Column("created_at", BigInteger, nullable=False),
     **COUNTS_UP,
 )
+
+
+def name_hash(name: str) -> str:
+    """Give what a campaign is found by."""
+    return hashlib.sha256(name.encode()).hexdigest()
+
+
+def campaign_named(name: str) -> Select[Any]:
+    """Give the query for a campaign's number in the ledger, by its id as the user knows it."""
+    return select(campaign.c.id).where(campaign.c.name_hash == name_hash(name))
+
 
 owner = Table(
     "telekom_sms_owner",

@@ -9,7 +9,9 @@ Every error this package raises on purpose.
     │   └── InvalidPhoneNumberError         not a number the API can send to
     ├── SourceError (ValueError)            file, column, encoding or template of a campaign
     ├── PlanError                           the plan as a whole may not be sent (guards, a changed source)
+    ├── CancelledError                      somebody cancelled the campaign
     ├── LedgerError                         the ledger cannot be reached or does not fit
+    │   ├── LedgerUnavailableError          its server is away, perhaps only for a moment
     │   ├── CampaignBusyError               another task is planning the same campaign
     │   └── SupersededError                 this try was declared dead
     ├── InDoubtError                        messages whose fate is unknown stop the campaign
@@ -87,11 +89,21 @@ class PlanError(TelekomSmsError):
     fate = Fate.NOT_SENT
 
 
+class CancelledError(TelekomSmsError):
+    """Somebody cancelled the campaign: what was not sent by then never will be."""
+
+    fate = Fate.NOT_SENT
+
+
 class LedgerError(TelekomSmsError):
     """The ledger cannot be opened, written, or is not the one the campaign was begun in."""
 
     fate = Fate.NOT_SENT
     stops_campaign = True
+
+
+class LedgerUnavailableError(LedgerError):
+    """The ledger's server is away: it was stopped, restarts, or cannot be reached."""
 
 
 class CampaignBusyError(LedgerError):

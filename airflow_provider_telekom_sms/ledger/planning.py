@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ from sqlalchemy.engine import Connection
 
 from airflow_provider_telekom_sms.exceptions import (
     CampaignBusyError,
+    CancelledError,
     LedgerError,
     PlanError,
     SupersededError,
@@ -25,7 +27,13 @@ CHUNK = 2_000
 #: A try that did not speak up for so long is dead, milliseconds by the database's clock.
 LEASE_MS = 300_000
 
-_c, _p, _o, _m = schema.campaign.c, schema.plan.c, schema.owner.c, schema.message.c
+_c, _p, _o, _m, _a = (
+    schema.campaign.c,
+    schema.plan.c,
+    schema.owner.c,
+    schema.message.c,
+    schema.action.c,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +85,12 @@ def begin(ledger: Ledger, campaign: str, slot: str) -> Owner:
 
     :param campaign: the campaign's id as the user knows it
     :param slot: the task instance, without its try
+    :raises CancelledError: when somebody cancelled the campaign
     """
     with ledger.transaction() as connection:
         now = ledger.now(connection)
         campaign_id = _campaign(connection, campaign, now)
+        _refuse_cancelled(connection, campaign_id, campaign)
         dead = sa.and_(
             _o.campaign_id == campaign_id,
             _o.ended_at.is_(None),
@@ -92,10 +102,28 @@ def begin(ledger: Ledger, campaign: str, slot: str) -> Owner:
     return Owner(int(owner_id or 0), campaign_id, slot)
 
 
-def end(ledger: Ledger, owner: Owner) -> None:
-    """End a try that recorded all it had claimed; whatever is still claimed is in doubt."""
+def _refuse_cancelled(connection: Connection, campaign_id: int, campaign: str) -> None:
+    if connection.scalar(sa.select(_c.state).where(_c.id == campaign_id)) != "cancelled":
+        return
+    query = sa.select(_a.actor, _a.reason).where(_a.campaign == campaign, _a.action == "cancel")
+    actor, reason = connection.execute(query.order_by(_a.id.desc())).first() or ("somebody", "")
+    raise CancelledError(f"Campaign {campaign!r} was cancelled by {actor}: {reason or 'no reason given'}")
+
+
+def end(ledger: Ledger, owner: Owner) -> bool:
+    """
+    End a try that recorded all it had claimed; whatever is still claimed is in doubt.
+
+    :return: whether this was the last try at work on the campaign, of all that are known to live
+    """
     with ledger.transaction() as connection:
-        _end(connection, sa.and_(_o.id == owner.id, _o.ended_at.is_(None)), ledger.now(connection))
+        _hold(connection, owner)  # of two that end at once, one is the last
+        now = ledger.now(connection)
+        _end(connection, sa.and_(_o.id == owner.id, _o.ended_at.is_(None)), now)
+        others = sa.select(_o.id).where(
+            _o.campaign_id == owner.campaign_id, _o.ended_at.is_(None), _o.lease_until >= now
+        )
+        return connection.scalar(others.limit(1)) is None
 
 
 def _end(connection: Connection, which: sa.ColumnElement[bool], now: int) -> None:
@@ -144,7 +172,38 @@ def plan_of(ledger: Ledger, owner: Owner) -> Plan | None:
     return Plan(*found) if found else None
 
 
-def begin_plan(ledger: Ledger, owner: Owner, fingerprint: str, parameters: str, *, fallback: bool) -> int:
+def require_ready(ledger: Ledger, owner: Owner) -> None:
+    """
+    Check that a campaign has a plan that can be sent.
+
+    :raises PlanError: when it has none, or only one that is not finished
+    """
+    plans = sa.select(_p.state).where(_p.campaign_id == owner.campaign_id)
+    with ledger.reading() as connection:
+        states = set(connection.scalars(plans))
+    if "ready" not in states:
+        raise PlanError(
+            "The campaign is still being planned, or its planning broke off"
+            if states
+            else "The campaign has no plan"
+        )
+
+
+def summary_of(ledger: Ledger, plan_id: int) -> dict[str, Any]:
+    """Give what was found out while a plan was made."""
+    with ledger.reading() as connection:
+        return dict(json.loads(connection.scalar(sa.select(_p.summary).where(_p.id == plan_id)) or "{}"))
+
+
+def begin_plan(
+    ledger: Ledger,
+    owner: Owner,
+    fingerprint: str,
+    parameters: str,
+    *,
+    fallback: bool,
+    key_column: str | None = None,
+) -> int:
     """
     Begin a plan; what tries that are over left half-planned is removed, for it would hold its keys for ever.
 
@@ -153,7 +212,10 @@ def begin_plan(ledger: Ledger, owner: Owner, fingerprint: str, parameters: str, 
     :param fingerprint: tells whether source or text changed between two tries
     :param parameters: JSON of what all messages of the plan are sent with
     :param fallback: a failed delivery may still be mended by another channel
+    :param key_column: the column whose value may be sent once; None for number and text
     :raises CampaignBusyError: while another task is planning the campaign
+    :raises PlanError: when another plan of the campaign has another kind of key: its messages would be sent
+        again
     """
     with ledger.reading() as connection:
         half = connection.scalars(
@@ -182,12 +244,23 @@ def begin_plan(ledger: Ledger, owner: Owner, fingerprint: str, parameters: str, 
             "state": "planning",
             "fallback": fallback,
             "parameters": parameters,
+            "key_column": key_column,
             "created_at": now,
         }
+        _same_key(connection, owner, key_column)
         busy = sa.select(_p.id).where(_p.campaign_id == owner.campaign_id, _p.state == "planning")
         if connection.scalar(busy) is None:
             return int(connection.scalar(schema.plan.insert().values(new).returning(_p.id)) or 0)
     raise CampaignBusyError("Another task is planning the same campaign")
+
+
+def _same_key(connection: Connection, owner: Owner, key_column: str | None) -> None:
+    for other in connection.scalars(sa.select(_p.key_column).where(_p.campaign_id == owner.campaign_id)):
+        if other != key_column:
+            raise PlanError(
+                f"key_column: found {key_column!r}, and the campaign was planned with {other!r}: what was "
+                "sent would be sent again under another key. Keep it, or use a campaign_id of its own"
+            )
 
 
 @contextmanager
@@ -214,17 +287,20 @@ def _hold(connection: Connection, owner: Owner) -> None:
     connection.execute(sa.select(_c.id).where(_c.id == owner.campaign_id).with_for_update())
 
 
-def add(ledger: Ledger, owner: Owner, plan_id: int, rows: Sequence[PlannedRow]) -> None:
+def add(ledger: Ledger, owner: Owner, plan_id: int, rows: Sequence[PlannedRow]) -> list[PlannedRow]:
     """
     Write one chunk of rows; a row whose key the campaign has already becomes a duplicate.
 
+    :return: the rows that are to be sent
     :raises SupersededError: when this try was declared dead
     """
     with ledger.transaction() as connection:
         _hold(connection, owner)
         _must_live(connection, owner, ledger.now(connection))
         first_rows = _known(connection, owner, plan_id, [r.key_hash for r in rows if r.key_hash])
-        connection.execute(schema.message.insert(), [_values(owner, plan_id, r, first_rows) for r in rows])
+        values = [_values(owner, plan_id, row, first_rows) for row in rows]
+        connection.execute(schema.message.insert(), values)
+    return [row for row, v in zip(rows, values, strict=True) if v["state"] == State.PLANNED]
 
 
 _RENEW = (
@@ -296,15 +372,20 @@ def _values(owner: Owner, plan_id: int, row: PlannedRow, first_rows: dict[bytes,
     }
 
 
-def finish_plan(ledger: Ledger, owner: Owner, plan_id: int) -> None:
+def finish_plan(ledger: Ledger, owner: Owner, plan_id: int, summary: Mapping[str, Any] | None = None) -> None:
     """
     Mark a plan as ready: only now can its messages be claimed.
 
+    :param summary: what was found out while it was made
     :raises SupersededError: when this try was declared dead; a later one may be removing this plan
     """
     with ledger.transaction() as connection:
         _must_live(connection, owner, ledger.now(connection))
-        connection.execute(schema.plan.update().where(_p.id == plan_id).values(state="ready"))
+        connection.execute(
+            schema.plan.update()
+            .where(_p.id == plan_id)
+            .values(state="ready", summary=json.dumps(summary or {}, ensure_ascii=False))
+        )
 
 
 def remove_plan(ledger: Ledger, plan_id: int) -> None:

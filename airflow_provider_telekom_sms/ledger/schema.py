@@ -5,13 +5,14 @@ The tables of the ledger. Times are milliseconds since 1970 UTC, by the database
 
     campaign 1 ── n plan 1 ── n message      one plan per source that was read into the campaign
              1 ── n owner                    one owner per try of a task that sends
+             1 ── n action                   what people did to it: settled, paused, cancelled, purged
     rate                                     one row per API key: when its next message may leave
 """
 
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     BigInteger,
@@ -32,8 +33,27 @@ from sqlalchemy import (
     text,
 )
 
-#: Raised with every change of the tables; a ledger of another version is refused.
-SCHEMA_VERSION = 1
+#: Raised with every change of the tables.
+SCHEMA_VERSION = 2
+
+
+class Migration(NamedTuple):
+    """What makes a ledger of one version one of the next."""
+
+    new_tables: frozenset[str]
+    statements: tuple[str, ...]
+
+
+#: By the version they start from.
+MIGRATIONS = {
+    1: Migration(
+        frozenset({"telekom_sms_action"}),
+        (
+            "ALTER TABLE telekom_sms_plan ADD COLUMN key_column TEXT",
+            "ALTER TABLE telekom_sms_plan ADD COLUMN summary TEXT",
+        ),
+    ),
+}
 
 metadata = MetaData()
 #: Only an INTEGER primary key counts up by itself in SQLite.
@@ -98,6 +118,10 @@ plan = Table(
     Column("fallback", Boolean, nullable=False),
     # What all its messages are sent with, as JSON.
     Column("parameters", Text, nullable=False),
+    # The column whose value may be sent once; empty for number and text.
+    Column("key_column", Text),
+    # What was found out while it was made, as JSON: what costs, and samples with masked values.
+    Column("summary", Text),
     Column("created_at", BigInteger, nullable=False),
     **COUNTS_UP,
 )
@@ -146,6 +170,21 @@ _partial(
     _c.campaign_id,
     _c.next_check_at,
     where="state = 'accepted' AND NOT is_final",
+)
+
+action = Table(
+    "telekom_sms_action",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("at", BigInteger, nullable=False),
+    # Kept when the campaign is gone.
+    Column("campaign", Text, nullable=False, index=True),
+    # The message's number in the ledger, where it was done to a single one.
+    Column("message_id", Id),
+    Column("action", String(20), nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    **COUNTS_UP,
 )
 
 rate = Table(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -147,18 +147,18 @@ _PLANS = (
     .order_by(_p.id)
     .with_for_update(read=True, of=schema.plan)
 )
+#: In a table expression: joined directly, PostgreSQL may run the subquery more than once, and claim too much.
+_NEXT = (
+    sa.select(_m.id)
+    .where(_m.plan_id == sa.bindparam("plan"), sa.text("state = 'planned'"))
+    .order_by(_m.id)
+    .limit(sa.bindparam("want", type_=sa.Integer))
+    .with_for_update(skip_locked=True)
+    .cte("next")
+)
 _CLAIM = (
     schema.message.update()
-    .where(
-        _m.id.in_(
-            sa.select(_m.id)
-            .where(_m.plan_id == sa.bindparam("plan"), sa.text("state = 'planned'"))
-            .order_by(_m.id)
-            .limit(sa.bindparam("want", type_=sa.Integer))
-            .with_for_update(skip_locked=True)
-            .scalar_subquery()
-        )
-    )
+    .where(_m.id.in_(sa.select(_NEXT.c.id)))
     .values(state=State.CLAIMED, owner_id=sa.bindparam("by_owner"), state_at=sa.bindparam("now"), reason=None)
     .returning(_m.id, _m.plan_id, _m.phone, _m.text)
 )
@@ -173,6 +173,19 @@ def _claim(connection: Connection, owner: Owner, want: int, plan_id: int | None,
             rows = connection.execute(_CLAIM, values)
             claimed += sorted((Claimed(*row) for row in rows), key=lambda message: message.id)
     return claimed
+
+
+def adopt(ledger: Ledger, owner: Owner, known: Collection[int]) -> list[Claimed]:
+    """
+    Give what this owner has claimed and never heard of, because the database went away as it answered.
+
+    :param known: the claims that it did hear of
+    """
+    mine = sa.select(_m.id, _m.plan_id, _m.phone, _m.text).where(
+        _m.owner_id == owner.id, sa.text("state = 'claimed'")
+    )
+    with ledger.reading() as connection:
+        return [Claimed(*row) for row in connection.execute(mine) if row.id not in known]
 
 
 _NEW_REASON = sa.bindparam("new_reason", type_=sa.Text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sqlite3
 import time
 import uuid
@@ -14,7 +15,11 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection, Engine, make_url
 
-from airflow_provider_telekom_sms.exceptions import ConfigurationError, LedgerError
+from airflow_provider_telekom_sms.exceptions import (
+    ConfigurationError,
+    LedgerError,
+    LedgerUnavailableError,
+)
 from airflow_provider_telekom_sms.ledger import schema
 
 #: How long a transaction waits for another process's before it gives up, seconds.
@@ -69,17 +74,11 @@ class Ledger:
         self.engine.dispose()
 
     def _engine(self) -> Engine:
-        if self.dialect != "sqlite":
-            try:
-                return sa.create_engine(
-                    self.url,
-                    pool_size=2,
-                    pool_pre_ping=True,
-                    hide_parameters=True,
-                    connect_args={"options": "-c synchronous_commit=on"},
-                )
-            except ImportError as error:
-                raise ConfigurationError(f"A ledger in PostgreSQL needs its driver: {error}") from None
+        if self.dialect == "postgresql":
+            url, options = _postgresql(self.url)
+            engine = sa.create_engine(url, pool_size=2, pool_pre_ping=True, hide_parameters=True, **options)
+            sa.event.listen(engine, "begin", _postgresql_begin)
+            return engine
         if self.url.database:
             _make_private(Path(self.url.database))
         engine = sa.create_engine(self.url, hide_parameters=True, connect_args={"timeout": LOCK_TIMEOUT})
@@ -88,63 +87,113 @@ class Ledger:
         return engine
 
     def _open(self, connection: Connection) -> str:
+        """Create the tables, or bring those of an older version up to date; give the ledger's id."""
         if self.dialect == "postgresql":
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_CREATE_LOCK)))
-        schema.metadata.create_all(connection)
-        found = connection.execute(sa.select(schema.ledger.c.id, schema.ledger.c.schema_version)).first()
+        tables = schema.metadata.tables.keys()
+        there = tables & set(sa.inspect(connection).get_table_names())
+        if not there:
+            return self._create(connection)
+        found = None
+        if schema.ledger.name in there:
+            found = connection.execute(sa.select(schema.ledger.c.id, schema.ledger.c.schema_version)).first()
         if found is None:
-            ledger_id = str(uuid.uuid4())
-            values = {
-                "id": ledger_id,
-                "schema_version": schema.SCHEMA_VERSION,
-                "created_at": self.now(connection),
-            }
-            connection.execute(schema.ledger.insert().values(values))
-            return ledger_id
-        if found.schema_version != schema.SCHEMA_VERSION:
+            raise LedgerError(f"{self!r} has lost its id; restore its backup, or all would be sent again")
+        version = int(found.schema_version)
+        if version > schema.SCHEMA_VERSION:
             raise LedgerError(
-                f"{self!r} has tables of version {found.schema_version}; this package needs version "
-                f"{schema.SCHEMA_VERSION}"
+                f"{self!r} has tables of version {version}; this package knows versions up to "
+                f"{schema.SCHEMA_VERSION}: install the newer one here, too"
             )
+        steps = [schema.MIGRATIONS[step] for step in range(version, schema.SCHEMA_VERSION)]
+        if missing := tables - there - {name for step in steps for name in step.new_tables}:
+            raise LedgerError(
+                f"{self!r} lacks the tables {', '.join(sorted(missing))}; restore its backup, or what they "
+                "knew would be sent again"
+            )
+        if steps:
+            self._migrate(connection, steps)
         return str(found.id)
+
+    def _create(self, connection: Connection) -> str:
+        schema.metadata.create_all(connection)
+        ledger_id = str(uuid.uuid4())
+        connection.execute(
+            schema.ledger.insert().values(
+                id=ledger_id, schema_version=schema.SCHEMA_VERSION, created_at=self.now(connection)
+            )
+        )
+        return ledger_id
+
+    def _migrate(self, connection: Connection, steps: list[schema.Migration]) -> None:
+        for statement in [statement for step in steps for statement in step.statements]:
+            connection.execute(sa.text(statement))
+        schema.metadata.create_all(connection)
+        connection.execute(schema.ledger.update().values(schema_version=schema.SCHEMA_VERSION))
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
         """
         Give a connection in a transaction that is durable once it is committed.
 
-        :raises LedgerError: for every trouble of the database, without the values that were written
+        :raises LedgerUnavailableError: when its server is away
+        :raises LedgerError: for every other trouble of the database, without the values that were written
         """
-        failure: str
+        failure: LedgerError
         try:
             with self.engine.begin() as connection:
                 yield connection
             return
         except sa.exc.SQLAlchemyError as error:
-            failure = f"{self!r}: {_cause(error)}"
+            failure = self._failure(error)
         # The driver's own error may quote what was written, numbers and texts among it.
-        raise LedgerError(failure) from None
+        raise failure from None
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """Give a connection that only reads and blocks no writer."""
-        failure: str
+        failure: LedgerError
         try:
             with self.engine.connect() as connection:
                 yield connection.execution_options(telekom_sms_read=True)
             return
         except sa.exc.SQLAlchemyError as error:
-            failure = f"{self!r}: {_cause(error)}"
-        raise LedgerError(failure) from None
+            failure = self._failure(error)
+        raise failure from None
+
+    def _failure(self, error: sa.exc.SQLAlchemyError) -> LedgerError:
+        cause = getattr(error, "orig", None) or error
+        lines = str(cause).splitlines() or [""]
+        # PostgreSQL's further lines quote whole rows, and what is suppressed may still be shown by others.
+        error.args = cause.args = (lines[0],)
+        away = isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError)
+        kind = LedgerUnavailableError if away and self.dialect != "sqlite" else LedgerError
+        return kind(f"{self!r}: {type(cause).__name__}: {lines[0]}")
 
     def now(self, connection: Connection) -> int:
         """Tell the database's time, in milliseconds since 1970 UTC."""
         return int(connection.scalar(_NOW[self.dialect]) or 0)
 
 
-def _cause(error: sa.exc.SQLAlchemyError) -> str:
-    cause = getattr(error, "orig", None) or error
-    return f"{type(cause).__name__}: {str(cause).splitlines()[0] if str(cause) else ''}"
+def _postgresql(url: URL) -> tuple[URL, dict[str, Any]]:
+    """Give the URL with a driver that is installed, and that driver's options."""
+    if "+" not in url.drivername:
+        drivers = [name for name in ("psycopg", "psycopg2") if importlib.util.find_spec(name)]
+        if not drivers:
+            raise ConfigurationError(
+                "A ledger in PostgreSQL needs its driver; install airflow-provider-telekom-sms[postgres]"
+            )
+        url = url.set(drivername=f"postgresql+{drivers[0]}")
+    if url.get_driver_name() == "psycopg2":
+        # Without it, every outcome would be a round trip of its own.
+        return url, {"executemany_mode": "values_plus_batch"}
+    # Statements that are prepared on the server do not pass through every pool of connections.
+    return url, {"connect_args": {"prepare_threshold": None}}
+
+
+def _postgresql_begin(connection: Connection) -> None:
+    if not connection.get_execution_options().get("telekom_sms_read"):
+        connection.exec_driver_sql("SET LOCAL synchronous_commit = on")
 
 
 def _make_private(path: Path) -> None:

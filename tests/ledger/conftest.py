@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import os
-import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -11,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from sqlalchemy.engine import URL
 
-from airflow_provider_telekom_sms.ledger import planning
+from airflow_provider_telekom_sms.ledger import planning, schema
 from airflow_provider_telekom_sms.ledger.planning import Owner, PlannedRow
 from airflow_provider_telekom_sms.ledger.store import Ledger, State
 
@@ -21,11 +21,20 @@ PROCESS = Path(__file__).with_name("process.py")
 
 
 class Desk:
-    """A ledger in a file, and short words for what the tests do with it."""
+    """A ledger, and short words for what the tests do with it."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.ledger = Ledger(URL.create("sqlite", database=str(path)))
+    def __init__(self, url: URL) -> None:
+        self.url = url
+        self.ledger = Ledger(url)
+
+    @property
+    def address(self) -> str:
+        return self.url.render_as_string(hide_password=False)
+
+    @property
+    def path(self) -> Path:
+        assert self.ledger.dialect == "sqlite"
+        return Path(str(self.url.database))
 
     def begin(self, campaign: str = "campaign", slot: str = "slot") -> Owner:
         return planning.begin(self.ledger, campaign, slot)
@@ -51,31 +60,39 @@ class Desk:
         return owner
 
     def sql(self, statement: str, *values: Any) -> list[Any]:
-        """Read or write past the package."""
-        connection = sqlite3.connect(self.path, timeout=30)
-        try:
-            with connection:
-                return connection.execute(statement, values).fetchall()
-        finally:
-            connection.close()
+        """Read or write past the package; ``?`` stands for a value."""
+        names = [f"v{number}" for number in range(len(values))]
+        for name in names:
+            statement = statement.replace("?", f":{name}", 1)
+        engine = sa.create_engine(self.ledger.engine.url, poolclass=sa.pool.NullPool)
+        with engine.begin() as connection:
+            result = connection.execute(sa.text(statement), dict(zip(names, values, strict=True)))
+            return [tuple(row) for row in result] if result.returns_rows else []
 
     def states(self) -> dict[int, str]:
         return dict(self.sql("SELECT row, state FROM telekom_sms_message ORDER BY id"))
 
     def row(self, row: int) -> dict[str, Any]:
-        connection = sqlite3.connect(self.path)
-        connection.row_factory = sqlite3.Row
-        try:
-            return dict(
-                connection.execute("SELECT * FROM telekom_sms_message WHERE row = ?", (row,)).fetchone()
-            )
-        finally:
-            connection.close()
+        names = [column.name for column in schema.message.columns]
+        [values] = self.sql(f"SELECT {', '.join(names)} FROM telekom_sms_message WHERE row = ?", row)
+        return dict(zip(names, values, strict=True))
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def desk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Desk]:
+    if request.param == "sqlite":
+        url = URL.create("sqlite", database=str(tmp_path / "ledger.db"))
+    else:
+        url = request.getfixturevalue("postgres").database()
+    desk = Desk(url)
+    yield desk
+    desk.ledger.close()
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    desk = Desk(tmp_path / "ledger.db")
+def file_desk(tmp_path: Path) -> Iterator[Desk]:
+    """A ledger in a file, for what only files do."""
+    desk = Desk(URL.create("sqlite", database=str(tmp_path / "ledger.db")))
     yield desk
     desk.ledger.close()
 

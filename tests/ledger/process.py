@@ -16,18 +16,18 @@ from airflow_provider_telekom_sms.ledger.sending import Outcome, RateLimit
 from airflow_provider_telekom_sms.ledger.store import Ledger, State
 
 
-def open_ledgers(folder: str, number: str, _: str) -> object:
+def open_ledgers(urls: str, _: str) -> object:
     ids = []
-    for file in range(int(number)):
-        ledger = Ledger(f"sqlite:///{folder}/{file}.db")
+    for url in urls.split():
+        ledger = Ledger(url)
         ids.append(ledger.id)
         ledger.close()
     return ids
 
 
-def drain(path: str, batch: str, number: str) -> object:
+def drain(url: str, batch: str, number: str) -> object:
     """Claim all there is, in batches, and record all as accepted."""
-    ledger = Ledger(f"sqlite:///{path}")
+    ledger = Ledger(url)
     owner = planning.begin(ledger, "campaign", f"slot {number}")
     mine: list[int] = []
     outcomes: list[Outcome] = []
@@ -42,9 +42,9 @@ def drain(path: str, batch: str, number: str) -> object:
     return mine
 
 
-def limited(path: str, per_second: str, seconds: str, number: str) -> object:
+def limited(url: str, per_second: str, seconds: str, number: str) -> object:
     """Claim under a rate limit for some seconds; give when each message was had."""
-    ledger = Ledger(f"sqlite:///{path}")
+    ledger = Ledger(url)
     owner = planning.begin(ledger, "campaign", f"slot {number}")
     rate = RateLimit("key", float(per_second))
     moments: list[float] = []

@@ -192,7 +192,7 @@ def test_one_plan_only(desk, ledger):
 def test_processes_never_get_the_same_message(desk, ledger, processes, number):
     owner = desk.planned(3000)
     planning.end(ledger, owner)
-    ids = processes(number, "drain", desk.path, 37)
+    ids = processes(number, "drain", desk.address, 37)
     everything = [i for mine in ids for i in mine]
     assert len(everything) == len(set(everything)) == 3000
     assert reporting.counts(ledger, owner.campaign_id).accepted == 3000
@@ -248,7 +248,7 @@ def test_a_rate_is_kept(desk, ledger, per_second, number):
 
 def test_a_rate_is_kept_by_all_who_share_the_ledger(desk, ledger, processes):
     desk.planned(1000)
-    moments = sorted(m for mine in processes(2, "limited", desk.path, 60, 1.5) for m in mine)
+    moments = sorted(m for mine in processes(2, "limited", desk.address, 60, 1.5) for m in mine)
     rate = (len(moments) - 1) / (moments[-1] - moments[0])
     assert 0.75 * 60 <= rate <= 1.15 * 60
 
@@ -259,7 +259,7 @@ def test_keys_have_limits_of_their_own(desk, ledger):
     assert sending.exchange(ledger, owner, [], 1, rate=RateLimit("key", 1)).claimed == []
     assert len(sending.exchange(ledger, owner, [], 1, rate=RateLimit("another", 1)).claimed) == 1
     assert len(sending.exchange(ledger, owner, [], 1).claimed) == 1
-    assert b"another" not in desk.path.read_bytes()
+    assert "another" not in str(desk.sql("SELECT * FROM telekom_sms_rate"))
 
 
 def test_what_was_granted_and_not_used_is_given_back(desk, ledger):
@@ -297,7 +297,9 @@ def test_a_clock_that_was_set_back_stops_nobody(desk, ledger):
 
 
 @pytest.fixture
-def explained(ledger):
+def explained(file_desk):
+    ledger = file_desk.ledger
+
     """Give how SQLite carries out the statements of a function that hold some words."""
 
     def explain(function, *words):
@@ -316,21 +318,24 @@ def explained(ledger):
     return explain
 
 
-def test_claims_are_found_by_an_index(desk, ledger, explained):
-    owner = desk.planned(3)
+def test_claims_are_found_by_an_index(file_desk, explained):
+    ledger = file_desk.ledger
+    owner = file_desk.planned(3)
     [way] = explained(lambda: sending.exchange(ledger, owner, [], 2), "telekom_sms_message SET", "LIMIT")
     assert "telekom_sms_message_planned" in way
 
 
-def test_a_long_report_is_neither_sorted_nor_scanned(desk, ledger, explained):
-    owner = desk.planned(3)
+def test_a_long_report_is_neither_sorted_nor_scanned(file_desk, explained):
+    ledger = file_desk.ledger
+    owner = file_desk.planned(3)
     for way in explained(lambda: list(reporting.messages(ledger, owner.campaign_id)), "LIMIT"):
         assert "telekom_sms_message_plan (plan_id=? AND row>?)" in way
         assert "B-TREE" not in way
 
 
-def test_what_is_due_is_found_by_an_index(desk, ledger, explained):
-    owner = desk.planned(3)
+def test_what_is_due_is_found_by_an_index(file_desk, explained):
+    ledger = file_desk.ledger
+    owner = file_desk.planned(3)
     sending.exchange(ledger, owner, [accepted(sending.exchange(ledger, owner, [], 1).claimed[0])], 0)
     scope = delivery.Scope("campaign")
     [way] = explained(lambda: delivery.due(ledger, scope, 9), "trouble_since")

@@ -12,8 +12,12 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import make_url
 
-from airflow_provider_telekom_sms.exceptions import ConfigurationError, LedgerError
-from airflow_provider_telekom_sms.ledger import planning, schema
+from airflow_provider_telekom_sms.exceptions import (
+    ConfigurationError,
+    LedgerError,
+    LedgerUnavailableError,
+)
+from airflow_provider_telekom_sms.ledger import planning, schema, sending
 from airflow_provider_telekom_sms.ledger.planning import PlannedRow
 from airflow_provider_telekom_sms.ledger.store import Ledger, State
 
@@ -26,15 +30,16 @@ def whole(error):
     return "".join(traceback.format_exception(error)) + (whole(behind) if behind else "")
 
 
-def test_it_is_opened_by_its_owner_only_and_keeps_its_id(desk):
-    for path in desk.path.parent.glob("ledger.db*"):
+def test_it_is_opened_by_its_owner_only_and_keeps_its_id(file_desk):
+    for path in file_desk.path.parent.glob("ledger.db*"):
         assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
-    again = Ledger(f"sqlite:///{desk.path}")
-    assert again.id == desk.ledger.id
+    again = Ledger(f"sqlite:///{file_desk.path}")
+    assert again.id == file_desk.ledger.id
     again.close()
 
 
-def test_every_connection_is_durable(ledger):
+def test_every_connection_is_durable(file_desk):
+    ledger = file_desk.ledger
     with contextlib.ExitStack() as stack:
         for connection in [stack.enter_context(ledger.reading()) for _ in range(4)]:
             found = [
@@ -65,17 +70,106 @@ def test_a_new_file_that_another_process_has_locked_is_waited_for(tmp_path, lock
     assert 0.2 < time.monotonic() - began < 5
 
 
+def test_processes_that_open_new_databases_at_once_agree(postgres, processes):
+    """Many, since a lock has to be met at the right moment."""
+    urls = [postgres.database().render_as_string(hide_password=False) for _ in range(8)]
+    ids = processes(4, "open", " ".join(urls))
+    assert len({tuple(mine) for mine in ids}) == 1
+    assert len(set(ids[0])) == 8
+
+
 def test_processes_that_open_new_files_at_once_agree(tmp_path, processes):
     """Many files, since a lock has to be met at the right moment."""
-    ids = processes(4, "open", tmp_path, 40)
+    ids = processes(4, "open", " ".join(f"sqlite:///{tmp_path}/{file}.db" for file in range(40)))
     assert len({tuple(mine) for mine in ids}) == 1
     assert len(set(ids[0])) == 40
 
 
 def test_another_version_of_the_tables_is_refused(desk):
     desk.sql("UPDATE telekom_sms_ledger SET schema_version = schema_version + 1")
-    with pytest.raises(LedgerError, match="version 2; this package needs version 1"):
-        Ledger(f"sqlite:///{desk.path}")
+    with pytest.raises(LedgerError, match="version 3; this package knows versions up to 2"):
+        Ledger(desk.url)
+
+
+OLD_TABLES = (
+    "DROP TABLE telekom_sms_action",
+    "ALTER TABLE telekom_sms_plan DROP COLUMN key_column",
+    "ALTER TABLE telekom_sms_plan DROP COLUMN summary",
+    "UPDATE telekom_sms_ledger SET schema_version = 1",
+)
+
+
+def test_a_ledger_of_the_first_version_is_brought_up_to_date(desk, ledger):
+    owner = desk.planned(3)
+    for statement in OLD_TABLES:
+        desk.sql(statement)
+    again = Ledger(desk.url)
+    assert again.id == ledger.id
+    assert desk.sql("SELECT schema_version FROM telekom_sms_ledger") == [(2,)]
+    assert len(sending.exchange(again, owner, [], 9).claimed) == 3
+    assert desk.sql("SELECT key_column, summary FROM telekom_sms_plan") == [(None, None)]
+    again.close()
+
+
+@pytest.mark.parametrize("table", ["owner", "message", "action", "ledger"])
+def test_a_ledger_that_lacks_a_table_is_refused(desk, ledger, table):
+    """Made anew, it would be empty, and what was sent would be sent again."""
+    ledger.close()
+    cascade = "CASCADE" if ledger.dialect == "postgresql" else ""
+    desk.sql(f"DROP TABLE telekom_sms_{table} {cascade}")
+    with pytest.raises(LedgerError, match="has lost its id" if table == "ledger" else f"telekom_sms_{table}"):
+        Ledger(desk.url)
+
+
+def test_a_ledger_without_its_row_is_refused(desk, ledger):
+    desk.sql("DELETE FROM telekom_sms_ledger")
+    with pytest.raises(LedgerError, match="has lost its id"):
+        Ledger(desk.url)
+
+
+def test_a_wrong_password_is_told_and_not_shown(postgres):
+    url = postgres.url(password="wrong-password")
+    with pytest.raises(LedgerUnavailableError, match="password authentication failed") as caught:
+        Ledger(url)
+    assert "wrong-password" not in whole(caught.value)
+
+
+def test_a_server_that_is_not_there_is_told(postgres):
+    url = postgres.url().set(port=1)
+    with pytest.raises(LedgerUnavailableError, match=r"(?i)connection refused|connection failed"):
+        Ledger(url)
+
+
+def test_a_database_that_may_only_be_read_is_told(postgres):
+    url = postgres.database()
+    postgres.sql(url, f'ALTER DATABASE "{url.database}" SET default_transaction_read_only = on')
+    with pytest.raises(LedgerError, match="read-only transaction"):
+        Ledger(url)
+
+
+@pytest.mark.parametrize("driver", ["psycopg", "psycopg2"])
+def test_both_drivers_of_postgresql_serve(postgres, driver):
+    ledger = Ledger(postgres.database().set(drivername=f"postgresql+{driver}"))
+    owner = planning.begin(ledger, "campaign", "slot")
+    plan_id = planning.begin_plan(ledger, owner, "", "{}", fallback=False)
+    planning.add(ledger, owner, plan_id, secret_rows(1) + secret_rows(2)[1:])
+    planning.finish_plan(ledger, owner, plan_id)
+    claimed = sending.exchange(ledger, owner, [], 9).claimed
+    outcomes = [sending.Outcome(message.id, State.ACCEPTED, str(message.id)) for message in claimed]
+    assert sending.exchange(ledger, owner, outcomes, 9) == sending.Exchange([], 2)
+    assert planning.end(ledger, owner)
+    ledger.close()
+
+
+def test_a_commit_in_postgresql_is_durable(postgres):
+    """Even where the server's setting, or the role's, is not."""
+    url = postgres.database()
+    postgres.sql(url, f'ALTER DATABASE "{url.database}" SET synchronous_commit = off')
+    ledger = Ledger(url)
+    for open_, found in ((ledger.transaction, "on"), (ledger.reading, "off")):
+        with open_() as connection:
+            assert connection.exec_driver_sql("SHOW synchronous_commit").scalar() == found
+    ledger.close()
 
 
 def test_another_kind_of_database_is_refused():
@@ -135,21 +229,21 @@ def secret_rows(number):
     ]
 
 
-def test_a_full_disk_shows_no_number_and_no_text(desk, ledger):
-    owner = desk.begin()
-    plan_id = planning.begin_plan(ledger, owner, "", "{}", fallback=False)
+def test_a_full_disk_shows_no_number_and_no_text(file_desk):
+    owner = file_desk.begin()
+    plan_id = planning.begin_plan(file_desk.ledger, owner, "", "{}", fallback=False)
 
     def no_more(connection, _):
         pages = connection.execute("PRAGMA page_count").fetchone()[0]
         connection.execute(f"PRAGMA max_page_count={pages + 10}").close()
 
-    ledger.close()
-    sa.event.listen(ledger.engine, "connect", no_more)
+    file_desk.ledger.close()
+    sa.event.listen(file_desk.ledger.engine, "connect", no_more)
     with pytest.raises(LedgerError, match="full") as caught:
-        planning.add(ledger, owner, plan_id, secret_rows(2000))
+        planning.add(file_desk.ledger, owner, plan_id, secret_rows(2000))
     shown = whole(caught.value)
     assert not any(secret in shown for secret in (*SECRETS, "kľúč"))
-    assert desk.states() == {}
+    assert file_desk.states() == {}
 
 
 def test_a_file_that_may_not_grow(tmp_path, processes):
@@ -173,7 +267,10 @@ def test_what_was_to_be_written_is_in_no_error(desk, ledger, wrong):
 
 def test_reading_fails_as_writing_does(desk, ledger):
     desk.sql("DROP TABLE telekom_sms_message")
-    with pytest.raises(LedgerError, match="no such table") as caught, ledger.reading() as connection:
+    with (
+        pytest.raises(LedgerError, match=r"no such table|UndefinedTable") as caught,
+        ledger.reading() as connection,
+    ):
         connection.execute(sa.select(schema.message).where(schema.message.c.text == SECRETS[1]))
     assert SECRETS[1] not in whole(caught.value)
 

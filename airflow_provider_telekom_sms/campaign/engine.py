@@ -22,14 +22,25 @@ import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, TypeVar
+
+from tenacity import Retrying, retry_if_exception_type, sleep_using_event, stop_after_delay, wait_exponential
+from tenacity.stop import stop_when_event_set
 
 from airflow_provider_telekom_sms.api import v1
 from airflow_provider_telekom_sms.api.http import Call, Credential
+from airflow_provider_telekom_sms.api.messages import SmsParameters
 from airflow_provider_telekom_sms.api.phone import mask_phones_in, wire_form
 from airflow_provider_telekom_sms.api.results import Receipt
-from airflow_provider_telekom_sms.campaign.plan import MessageSettings
-from airflow_provider_telekom_sms.exceptions import Fate, LedgerError, TelekomSmsError, TransportError
+from airflow_provider_telekom_sms.campaign.plan import MessageSettings, first_check
+from airflow_provider_telekom_sms.exceptions import (
+    Fate,
+    LedgerError,
+    LedgerUnavailableError,
+    TelekomSmsError,
+    TransportError,
+)
 from airflow_provider_telekom_sms.ledger import sending
 from airflow_provider_telekom_sms.ledger.planning import LEASE_MS, Owner
 from airflow_provider_telekom_sms.ledger.sending import Claimed, Exchange, Outcome, RateLimit
@@ -50,6 +61,10 @@ LINGER = 0.1
 #: So many messages in doubt in a row, or twice the concurrency, stop a campaign: the API is in trouble, and
 #: what is still planned is better sent later than put in doubt now.
 TROUBLE_IN_A_ROW = 50
+#: Seconds that a ledger whose server is away is waited for.
+LEDGER_PATIENCE = 120.0
+#: Seconds to wait for the rate limit that are better waited without a worker.
+LONG_WAIT = 30.0
 #: A text that is no longer tells nothing where the API repeats it.
 SHORT_TEXT = 3
 #: Seconds until the first line of progress in the log; the next ones take twice as long, up to the last.
@@ -64,11 +79,13 @@ class Drained:
     :param counts: outcomes of this try by state; ``planned`` are those that surely never left
     :param stopped_by: the error that stopped the campaign before its end
     :param halted: why there was no more: ``superseded``, ``paused``, ``cancelled`` or ``killed``
+    :param wait: seconds until the rate limit lets the next message leave
     """
 
     counts: dict[State, int] = field(default_factory=dict)
     stopped_by: Exception | None = None
     halted: str = ""
+    wait: float = 0.0
 
 
 class Engine:
@@ -83,6 +100,7 @@ class Engine:
     :param rate: the limit that the key is under
     :param total: how many messages are to be sent, for the log
     :param stop: set from another thread or a signal handler to end cleanly
+    :param yields: end where the rate limit makes it wait long, instead of waiting
     """
 
     def __init__(
@@ -96,13 +114,17 @@ class Engine:
         rate: RateLimit | None = None,
         total: int = 0,
         stop: threading.Event | None = None,
+        yields: bool = False,
     ) -> None:
         self._ledger, self._owner, self._transport = ledger, owner, transport
         self._concurrency, self._plan_id, self._rate = concurrency, plan_id, rate
         self._stop = stop or threading.Event()
+        self._yields = yields
         self._queue: asyncio.Queue[Claimed] = asyncio.Queue()
         self._outcomes: list[Outcome] = []
-        self._outstanding = 0
+        #: Numbers of the messages that are claimed and not recorded.
+        self._outstanding: set[int] = set()
+        self._lease_until = 0.0
         self._exchanging: asyncio.Future[Exchange] | None = None
         self._settings: dict[int, MessageSettings] = {}
         self._wake = asyncio.Event()
@@ -137,15 +159,21 @@ class Engine:
         claim_from = spoke_at = 0.0
         while True:
             want = self._room() if loop.time() >= claim_from else 0
+            asked_at = loop.time()
             self._exchanging = loop.run_in_executor(thread, self._exchange, list(self._outcomes), want)
             result = self._take_in(await asyncio.shield(self._exchanging))
             spoke_at = loop.time()
             claim_from = spoke_at + result.wait
             if result.halted:
                 self._halt(result.halted)
+            else:
+                self._lease_until = asked_at + LEASE_MS / 1000
             if want and not result.claimed and not result.wait:
                 self._exhausted = True
-            if self._outstanding == 0 and (self._stopping or self._exhausted):
+            if self._yields and result.wait > LONG_WAIT:
+                self._exhausted = True
+            if not self._outstanding and (self._stopping or self._exhausted):
+                self._drained.wait = max(0.0, claim_from - loop.time())
                 return
             await self._next_exchange(claim_from, spoke_at + LEASE_MS / 5000)
 
@@ -153,7 +181,8 @@ class Engine:
         self._exchanging = None
         recorded, self._outcomes = self._outcomes[: result.recorded], self._outcomes[result.recorded :]
         self._count(recorded)
-        self._outstanding += len(result.claimed) - len(recorded)
+        self._outstanding.difference_update(outcome.id for outcome in recorded)
+        self._outstanding.update(message.id for message in result.claimed)
         for message in result.claimed:
             self._queue.put_nowait(message)
         return result
@@ -169,12 +198,13 @@ class Engine:
         if self._outcomes:
             with contextlib.suppress(LedgerError):
                 loop = asyncio.get_running_loop()
-                self._take_in(await loop.run_in_executor(thread, self._exchange, list(self._outcomes), 0))
+                known = list(self._outcomes)
+                self._take_in(await loop.run_in_executor(thread, self._exchange_once, known, 0, False))
 
     def _room(self) -> int:
         if self._stopping or self._exhausted:
             return 0
-        room = OUTSTANDING * self._concurrency - self._outstanding
+        room = OUTSTANDING * self._concurrency - len(self._outstanding)
         # Small claims cost as much as large ones.
         return room if 2 * room >= self._concurrency else 0
 
@@ -194,16 +224,39 @@ class Engine:
                     return
 
     def _worth_recording(self) -> bool:
-        return 0 < min(BATCH * self._concurrency, self._outstanding) <= len(self._outcomes)
+        return 0 < min(BATCH * self._concurrency, len(self._outstanding)) <= len(self._outcomes)
 
     def _may_claim(self, claim_from: float) -> bool:
-        starving = self._queue.empty() and self._outstanding < self._concurrency
+        starving = self._queue.empty() and len(self._outstanding) < self._concurrency
         return starving and self._room() > 0 and asyncio.get_running_loop().time() >= claim_from
 
     def _exchange(self, outcomes: list[Outcome], want: int) -> Exchange:
+        """
+        Exchange, in the ledger's thread; a server that restarts is waited for.
+
+        Meanwhile what is claimed goes on being sent, and nothing more is claimed.
+        """
+        for attempt in Retrying(
+            retry=retry_if_exception_type(LedgerUnavailableError),
+            stop=stop_after_delay(LEDGER_PATIENCE) | stop_when_event_set(self._stop),
+            wait=wait_exponential(0.1, max=2.0),
+            sleep=sleep_using_event(self._stop),
+            before_sleep=lambda state: log.warning("Waiting for the ledger: %s", state.outcome.exception()),  # type: ignore[union-attr]
+            reraise=True,
+        ):
+            with attempt:
+                again = attempt.retry_state.attempt_number > 1
+                return self._exchange_once(outcomes, want, again)
+        raise AssertionError("unreachable")
+
+    def _exchange_once(self, outcomes: list[Outcome], want: int, again: bool) -> Exchange:
+        # The answer may have been lost after the commit: recorded again nothing changes, but what was claimed
+        # then is not to be claimed anew, and is in no doubt, for it never left.
+        lost = sending.adopt(self._ledger, self._owner, self._outstanding) if again else []
         result = sending.exchange(
-            self._ledger, self._owner, outcomes, want, plan_id=self._plan_id, rate=self._rate
+            self._ledger, self._owner, outcomes, want - len(lost), plan_id=self._plan_id, rate=self._rate
         )
+        result.claimed.extend(lost)
         for plan_id in {message.plan_id for message in result.claimed} - self._settings.keys():
             self._settings[plan_id] = MessageSettings.from_json(sending.parameters(self._ledger, plan_id))
         return result
@@ -225,9 +278,13 @@ class Engine:
     async def _send(self, message: Claimed) -> Outcome:
         if self._stopping:
             return Outcome(message.id, State.PLANNED)
+        if asyncio.get_running_loop().time() > self._lease_until:
+            # This process stood still, and another may be sending it by now.
+            return Outcome(message.id, State.PLANNED, reason="its sender's lease ran out before it left")
         try:
             settings = self._settings[message.plan_id]
-            receipt = await self._receipt(message, settings)
+            parameters = settings.leaving(datetime.now(UTC))
+            receipt = await self._receipt(message, settings.prefer_rcs, parameters)
         except TelekomSmsError as error:
             return self._failed(message, error)
         except Exception as error:
@@ -240,16 +297,16 @@ class Engine:
             State.ACCEPTED,
             receipt.message_id,
             receipt.parts,
-            check_at=settings.check_at,
+            check_at=first_check(parameters),
             keep_text=settings.keep_text,
         )
 
-    async def _receipt(self, message: Claimed, settings: MessageSettings) -> Receipt:
+    async def _receipt(self, message: Claimed, prefer_rcs: bool, parameters: SmsParameters) -> Receipt:
         wire = self._transport.settings.wire
-        to = wire_form(message.phone, settings.prefer_rcs)
+        to = wire_form(message.phone, prefer_rcs)
 
         def send(credential: Credential) -> Call[Receipt]:
-            return v1.send_message(wire, credential, to, message.text, settings.parameters)
+            return v1.send_message(wire, credential, to, message.text, parameters)
 
         return await self._transport.run(self._transport.call(send))
 

@@ -14,14 +14,19 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, Literal
 
 from airflow_provider_telekom_sms.api.messages import SmsParameters, check_text
-from airflow_provider_telekom_sms.api.phone import parse_mobile
-from airflow_provider_telekom_sms.api.text import count
+from airflow_provider_telekom_sms.api.phone import mask_phone, parse_mobile
+from airflow_provider_telekom_sms.api.text import MAX_PARTS, count
+from airflow_provider_telekom_sms.campaign.costs import Costs, in_words
 from airflow_provider_telekom_sms.campaign.sources import Row, Rows, fingerprint, open_rows
-from airflow_provider_telekom_sms.campaign.template import compile_template
+from airflow_provider_telekom_sms.campaign.suppression import Suppression, load_suppression
+from airflow_provider_telekom_sms.campaign.template import compile_template, mask_value
+from airflow_provider_telekom_sms.campaign.window import SendWindow
 from airflow_provider_telekom_sms.exceptions import (
     CampaignBusyError,
     InvalidMessageError,
@@ -36,6 +41,8 @@ log = logging.getLogger(__name__)
 
 #: Invalid rows that an error or the log names.
 SHOWN = 10
+#: Texts that a plan's summary shows, with the rows' values masked.
+SAMPLES = 3
 #: Seconds between two looks whether another task's plan of the same campaign is done.
 BUSY_PAUSE = 1.0
 
@@ -48,28 +55,54 @@ class MessageSettings:
     :param parameters: the optional parameters of send_message
     :param prefer_rcs: try RCS first
     :param keep_text: keep the rendered texts after they were accepted
+    :param send_window: when messages may reach phones; None for always
     """
 
     parameters: SmsParameters = field(default_factory=SmsParameters.check)
     prefer_rcs: bool = False
     keep_text: bool = False
+    send_window: SendWindow | None = None
 
     def to_json(self) -> str:
         """Give what :meth:`from_json` reads."""
         parameters = self.parameters.model_dump(mode="json", exclude_none=True)
         settings = {"parameters": parameters, "prefer_rcs": self.prefer_rcs, "keep_text": self.keep_text}
+        if self.send_window:
+            settings["send_window"] = str(self.send_window)
         return json.dumps(settings, sort_keys=True)
 
     @classmethod
     def from_json(cls, settings: dict[str, Any]) -> MessageSettings:
         """Read what :meth:`to_json` gave."""
-        return cls(**{**settings, "parameters": SmsParameters.check(**settings["parameters"])})
+        window = settings.get("send_window")
+        read = {
+            "parameters": SmsParameters.check(**settings["parameters"]),
+            "send_window": SendWindow.parse(window) if window else None,
+        }
+        return cls(**{**settings, **read})
 
-    @property
-    def check_at(self) -> int | None:
-        """When delivery is first asked for, milliseconds since 1970 UTC; None for at once."""
-        moment = self.parameters.delivery_time
-        return None if moment is None else int(moment.timestamp() * 1000)
+    def leaving(self, now: datetime) -> SmsParameters:
+        """
+        Give the parameters of a message that is sent now: outside the window with the next ``delivery_time``.
+
+        :param now: an aware time
+        """
+        if self.send_window is None:
+            return self.parameters
+        wanted = max(now, self.parameters.delivery_time or now)
+        allowed = self.send_window.next_allowed(wanted)
+        return self.parameters if allowed == wanted else _delivered_at(self.parameters, allowed)
+
+
+def first_check(parameters: SmsParameters) -> int | None:
+    """Give when delivery is first asked for, milliseconds since 1970 UTC; None for at once."""
+    moment = parameters.delivery_time
+    return None if moment is None else int(moment.timestamp() * 1000)
+
+
+@lru_cache(maxsize=64)
+def _delivered_at(parameters: SmsParameters, moment: datetime) -> SmsParameters:
+    return parameters.model_copy(update={"delivery_time": moment})
 
 
 @dataclass(frozen=True)
@@ -85,6 +118,8 @@ class CampaignSpec:
     :param key_column: column whose value may be sent once; None for number and text
     :param on_invalid: ``skip`` leaves invalid rows out, ``fail`` sends nothing if there is one
     :param guards: what the whole plan must keep to
+    :param suppression: numbers that must not get a message; see :func:`~.suppression.load_suppression`
+    :param suppression_conn_id: Airflow connection for a suppression that is SQL
     """
 
     source: Any
@@ -97,6 +132,8 @@ class CampaignSpec:
     delimiter: str | None = None
     on_invalid: Literal["skip", "fail"] = "skip"
     guards: Guards = field(default_factory=lambda: Guards())
+    suppression: Any = None
+    suppression_conn_id: str | None = None
 
     def __repr__(self) -> str:
         return f"<CampaignSpec to {self.to_column!r}>"
@@ -159,35 +196,60 @@ def ensure_plan(ledger: Ledger, owner: Owner, spec: CampaignSpec) -> int:
     """
     found = planning.plan_of(ledger, owner)
     wanted = spec.fingerprint()
-    if found is not None:
-        if found.fingerprint == wanted:
-            log.info("The campaign is planned already; it goes on where the last try stopped")
-            _check(ledger, owner, found.id, spec)
-            return found.id
+    if found is not None and found.fingerprint != wanted:
         planning.remove_plan(ledger, found.id)
         log.info("Text, source or parameters changed since the last try: the campaign is planned anew")
+        found = None
+    suppressed = _suppression(spec)
+    if found is not None:
+        log.info("The campaign is planned already; it goes on where the last try stopped")
+        if suppressed:
+            planning.leave_out(ledger, owner, found.id, suppressed.__contains__)
+        _check(ledger, owner, found.id, spec)
+        return found.id
     with (
         planning.kept_alive(ledger, owner),
         open_rows(
             spec.source, encoding=spec.encoding, delimiter=spec.delimiter, text_columns=[spec.to_column]
         ) as rows,
     ):
-        make = _planner(rows, spec)
-        plan_id = _begin_plan(ledger, owner, wanted, spec.settings)
-        for chunk in _chunks(map(make, rows), planning.CHUNK):
-            planning.add(ledger, owner, plan_id, chunk)
+        planner = _Planner(rows, spec, suppressed)
+        plan_id = _begin_plan(ledger, owner, wanted, spec)
+        for chunk in _chunks(map(planner.plan, rows), planning.CHUNK):
+            planner.take_stock(planning.add(ledger, owner, plan_id, chunk))
     _check(ledger, owner, plan_id, spec)
-    planning.finish_plan(ledger, owner, plan_id)
+    planning.finish_plan(ledger, owner, plan_id, planner.summary())
+    for line in in_words(planner.costs.as_dict()):
+        log.info("%s", line)
     return plan_id
 
 
-def _begin_plan(ledger: Ledger, owner: Owner, fingerprint: str, settings: MessageSettings) -> int:
+def _suppression(spec: CampaignSpec) -> Suppression | None:
+    if spec.suppression is None:
+        return None
+    found = load_suppression(
+        spec.suppression,
+        column=spec.to_column,
+        conn_id=spec.suppression_conn_id,
+        encoding=spec.encoding,
+        delimiter=spec.delimiter,
+    )
+    log.info("%d numbers are suppressed", len(found))
+    return found
+
+
+def _begin_plan(ledger: Ledger, owner: Owner, fingerprint: str, spec: CampaignSpec) -> int:
     """Begin a plan, after that of another task if one is being made."""
     told = False
     while True:
         try:
             return planning.begin_plan(
-                ledger, owner, fingerprint, settings.to_json(), fallback=settings.prefer_rcs
+                ledger,
+                owner,
+                fingerprint,
+                spec.settings.to_json(),
+                fallback=spec.settings.prefer_rcs,
+                key_column=spec.key_column,
             )
         except CampaignBusyError:
             if not told:
@@ -199,8 +261,8 @@ def _begin_plan(ledger: Ledger, owner: Owner, fingerprint: str, settings: Messag
 def _check(ledger: Ledger, owner: Owner, plan_id: int, spec: CampaignSpec) -> None:
     counts = reporting.counts(ledger, owner.campaign_id, plan_id)
     log.info(
-        "Planned %d of %d rows: %d invalid, %d duplicate, %d parts",
-        counts.planned, counts.total, counts.invalid, counts.duplicate, counts.parts,
+        "Planned %d of %d rows: %d invalid, %d duplicate, %d suppressed, %d parts",
+        counts.planned, counts.total, counts.invalid, counts.duplicate, counts.suppressed, counts.parts,
     )  # fmt: skip
     if counts.invalid:
         reasons = "; ".join(
@@ -213,39 +275,69 @@ def _check(ledger: Ledger, owner: Owner, plan_id: int, spec: CampaignSpec) -> No
     spec.guards.check(counts)
 
 
-def _planner(rows: Rows, spec: CampaignSpec) -> Callable[[Row], PlannedRow]:
+class _Planner:
     """
-    Make what turns one row into a planned message.
+    Turns rows into planned messages, and remembers what a person wants to know of the plan.
 
     :raises SourceError: for a missing column or a template that cannot be used
     """
-    render, needed = _text_of(spec)
-    key_column = spec.key_column
-    rows.require(spec.to_column, *needed, *([key_column] if key_column else []))
-    unicode = spec.settings.parameters.unicode
-    most = spec.guards.max_parts_per_message
 
-    def make(row: Row) -> PlannedRow:
-        values = row.values
+    def __init__(self, rows: Rows, spec: CampaignSpec, suppressed: Suppression | None) -> None:
+        self._spec, self._suppressed = spec, suppressed
+        self._render, needed, self._mask = _text_of(spec)
+        rows.require(spec.to_column, *needed, *([spec.key_column] if spec.key_column else []))
+        self._unicode = spec.settings.parameters.unicode
+        self._most = _most_parts(spec)
+        self.costs = Costs(self._unicode)
+        self._samples: list[dict[str, Any]] = []
+        self._shown: dict[int, str] = {}
+
+    def plan(self, row: Row) -> PlannedRow:
+        spec, values = self._spec, row.values
         given = values.get(spec.to_column)
-        key = _key(values.get(key_column)) if key_column else None
+        key = _key(values.get(spec.key_column)) if spec.key_column else None
         try:
             if row.problem:
                 raise InvalidMessageError(row.problem)
-            if key_column and not key:
-                raise InvalidMessageError(f"column {key_column!r} is empty")
+            if spec.key_column and not key:
+                raise InvalidMessageError(f"column {spec.key_column!r} is empty")
             phone = parse_mobile(given)
-            text = check_text(render(values))
-            parts = count(text, unicode).parts
-            if most is not None and parts > most:
-                raise InvalidMessageError(f"the text takes {parts} parts, max_parts_per_message is {most}")
+            if self._suppressed is not None and phone in self._suppressed:
+                return PlannedRow(
+                    row.number, State.SUPPRESSED, key=key, phone=phone, reason=planning.SUPPRESSED
+                )
+            text = check_text(self._render(values))
+            parts = count(text, self._unicode).parts
+            if self._most is not None and parts > self._most[0]:
+                raise InvalidMessageError(f"the text takes {parts} parts, {self._most[1]} {self._most[0]}")
         except InvalidMessageError as error:
             raw = _storable(given) if isinstance(given, str) else None
             return PlannedRow(row.number, State.INVALID, key=key, phone=raw, reason=str(error))
-        identity = _hash(f"key\0{key}") if key_column else text_identity(phone, text)
+        if len(self._samples) + len(self._shown) < SAMPLES:
+            self._shown[row.number] = self._mask(values)
+        identity = _hash(f"key\0{key}") if spec.key_column else text_identity(phone, text)
         return PlannedRow(row.number, State.PLANNED, identity, key, phone, text, parts)
 
-    return make
+    def take_stock(self, planned: list[PlannedRow]) -> None:
+        """Take the rows of a chunk that are to be sent."""
+        for row in planned:
+            self.costs.take(row.row, str(row.text))
+            if masked := self._shown.get(row.row):
+                to = mask_phone(row.phone)
+                self._samples.append({"row": row.row, "to": to, "parts": row.parts, "text": masked})
+        self._shown.clear()
+
+    def summary(self) -> dict[str, Any]:
+        """Give what goes into the ledger beside the plan; texts only with their values masked."""
+        return {"costs": self.costs.as_dict(), "samples": self._samples}
+
+
+def _most_parts(spec: CampaignSpec) -> tuple[int, str] | None:
+    """Give how many parts a message may take, and who says so; as RCS the API takes longer ones."""
+    most = spec.guards.max_parts_per_message
+    if spec.settings.prefer_rcs or (most is not None and most <= MAX_PARTS):
+        return None if most is None else (most, "max_parts_per_message is")
+    return MAX_PARTS, "the API takes at most"
 
 
 def text_identity(phone: str, text: str) -> bytes:
@@ -269,13 +361,15 @@ def _storable(text: str) -> str:
     return text if text.isprintable() else text.encode("utf-8", "replace").decode().replace("\0", "?")
 
 
-def _text_of(spec: CampaignSpec) -> tuple[Callable[[Any], str], Iterable[str]]:
-    """Give what renders a row's text, and the columns it needs."""
+def _text_of(
+    spec: CampaignSpec,
+) -> tuple[Callable[[Any], str], Iterable[str], Callable[[Any], str]]:
+    """Give what renders a row's text, the columns it needs, and what renders it for others to see."""
     if (spec.text is None) == (spec.text_column is None):
         raise SourceError("text, text_column: give exactly one of the two")
     if spec.text is not None:
         template = compile_template(spec.text)
-        return template.render, template.fields
+        return template.render, template.fields, template.render_masked
     column = str(spec.text_column)
 
     def read(row: Any) -> str:
@@ -286,7 +380,7 @@ def _text_of(spec: CampaignSpec) -> tuple[Callable[[Any], str], Iterable[str]]:
             raise InvalidMessageError(f"column {column!r} is {type(value).__name__}, not text")
         return value
 
-    return read, [column]
+    return read, [column], lambda row: mask_value(read(row))
 
 
 def _chunks(rows: Iterator[PlannedRow], size: int) -> Iterator[list[PlannedRow]]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -14,6 +15,7 @@ from sqlalchemy.engine import URL
 
 from airflow_provider_telekom_sms.campaign.engine import Drained, Engine, run_blocking
 from airflow_provider_telekom_sms.campaign.plan import CampaignSpec, ensure_plan
+from airflow_provider_telekom_sms.campaign.report import write_report
 from airflow_provider_telekom_sms.exceptions import LedgerError
 from airflow_provider_telekom_sms.ledger import planning, reporting, sending
 from airflow_provider_telekom_sms.ledger.planning import Owner
@@ -23,6 +25,8 @@ from airflow_provider_telekom_sms.ledger.store import Ledger, State
 if TYPE_CHECKING:
     from airflow_provider_telekom_sms.hooks.telekom_sms import TelekomSmsHook
 
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class Job:
@@ -31,71 +35,124 @@ class Job:
 
     :param campaign_id: the campaign's id as the user knows it
     :param slot: what stays the same from try to try
-    :param spec: what to plan
+    :param spec: what to plan; None to send what others have planned
+    :param sends: False to plan only
     :param concurrency: messages in flight at once
     :param rate_limit: messages per second for the key; None for the connection's
+    :param yields: end where the rate limit makes it wait long, instead of waiting
     :param own_plan_only: send only what this slot planned, not what others left in the campaign
     :param on_in_doubt: ``resend`` sends again what an earlier try left in doubt
     :param on_rejected: ``resend`` sends again what an earlier try had refused
+    :param report_path: where an outcome for every row is written; the last try at work writes it, and every
+        one that fails
     """
 
     campaign_id: str
     slot: str
-    spec: CampaignSpec
+    spec: CampaignSpec | None = None
+    sends: bool = True
     concurrency: int = 16
     rate_limit: float | None = None
+    yields: bool = False
     own_plan_only: bool = False
     on_in_doubt: Literal["fail", "skip", "resend"] = "fail"
     on_rejected: Literal["keep", "resend"] = "keep"
+    report_path: str | None = None
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a try did, and where the campaign (or, with ``own_plan_only``, the plan) stands now."""
+    """
+    What a try did, and where the campaign (or, with ``own_plan_only``, the plan) stands now.
+
+    :param plan_id: the plan of this slot; None where it planned nothing
+    :param last: no other try is at work on the campaign
+    """
 
     owner: Owner
-    plan_id: int
+    plan_id: int | None
     counts: reporting.Counts
     drained: Drained
+    last: bool = True
+
+    @property
+    def whole(self) -> bool:
+        """Whether all was sent that there was to send."""
+        return not (self.drained.stopped_by or self.drained.halted or self.drained.wait)
 
 
-def run_job(ledger: Ledger, hook: TelekomSmsHook, job: Job, stop: threading.Event) -> Result:
+def run_job(
+    ledger: Ledger,
+    hook: TelekomSmsHook,
+    job: Job,
+    stop: threading.Event,
+    begun: Callable[[Owner], None] = lambda owner: None,
+) -> Result:
     """
     Plan, unless an earlier try did, and send what is not sent yet.
 
     :param hook: gives the connection
     :param stop: ends the try cleanly when it is set
+    :param begun: called before anything is planned or claimed; may refuse
     :raises TelekomSmsError: when nothing can be planned or sent
     """
-    with _owner(ledger, job) as owner:
+    if job.spec is None:
+        reporting.campaign_number(ledger, job.campaign_id)  # must be there; beginning a try would make it
+    owner = planning.begin(ledger, job.campaign_id, job.slot)
+    try:
+        begun(owner)
+        plan_id, drained = _attempt(ledger, hook, job, owner, stop)
+    except BaseException as error:
+        _break_off(ledger, job, owner, error)
+        raise
+    last = planning.end(ledger, owner)
+    counts = reporting.counts(ledger, owner.campaign_id, plan_id if job.own_plan_only else None)
+    result = Result(owner, plan_id, counts, drained, last)
+    if job.report_path and (last or not result.whole):
+        write_report(ledger, owner.campaign_id, job.report_path)
+        log.info("The report is in %s", job.report_path)
+    return result
+
+
+def _attempt(
+    ledger: Ledger, hook: TelekomSmsHook, job: Job, owner: Owner, stop: threading.Event
+) -> tuple[int | None, Drained]:
+    plan_id = None
+    if job.spec is None:
+        planning.require_ready(ledger, owner)
+    else:
         plan_id = ensure_plan(ledger, owner, job.spec)
+    drained = Drained()
+    if job.sends:
         own = plan_id if job.own_plan_only else None
         if job.on_in_doubt == "resend":
             sending.requeue(ledger, owner, State.IN_DOUBT, own)
         if job.on_rejected == "resend":
             sending.requeue(ledger, owner, State.REJECTED, own)
-        before = reporting.counts(ledger, owner.campaign_id, own)
-        drained = Drained()
-        if before.planned:
-            drained = run_blocking(lambda: _drain(ledger, hook, job, owner, own, before.planned, stop))
-        counts = reporting.counts(ledger, owner.campaign_id, own)
-    return Result(owner, plan_id, counts, drained)
+        while not (drained.stopped_by or drained.halted or drained.wait):
+            # Again where another try gave back what it had claimed.
+            left = reporting.counts(ledger, owner.campaign_id, own).planned
+            if not left:
+                break
+            drained = _drain(ledger, hook, job, owner, own, left, stop)
+    return plan_id, drained
 
 
-@contextlib.contextmanager
-def _owner(ledger: Ledger, job: Job) -> Iterator[Owner]:
-    owner = planning.begin(ledger, job.campaign_id, job.slot)
-    try:
-        yield owner
-    except BaseException:
-        # Where even this fails, the next try declares this one dead.
-        with contextlib.suppress(LedgerError):
-            planning.end(ledger, owner)
-        raise
-    planning.end(ledger, owner)
+def _break_off(ledger: Ledger, job: Job, owner: Owner, error: BaseException) -> None:
+    """Leave all in order, as far as the ledger still lets it; the next try would, too."""
+    with contextlib.suppress(LedgerError):
+        planning.end(ledger, owner)
+        if job.report_path and isinstance(error, Exception):
+            # Above all for a plan that was refused: its rows and their reasons.
+            try:
+                write_report(ledger, owner.campaign_id, job.report_path)
+                log.info("The report is in %s", job.report_path)
+            except Exception as trouble:
+                log.warning("The report could not be written: %s", type(trouble).__name__)
+        planning.remove_half_plans(ledger, owner.campaign_id)
 
 
-async def _drain(
+def _drain(
     ledger: Ledger,
     hook: TelekomSmsHook,
     job: Job,
@@ -105,19 +162,24 @@ async def _drain(
     stop: threading.Event,
 ) -> Drained:
     concurrency = min(job.concurrency, total)
-    async with hook.async_transport(connections=concurrency) as transport:
-        per_second = job.rate_limit or transport.settings.rate_limit
-        engine = Engine(
-            ledger,
-            owner,
-            transport,
-            concurrency=concurrency,
-            plan_id=plan_id,
-            rate=RateLimit(transport.settings.token, per_second) if per_second else None,
-            total=total,
-            stop=stop,
-        )
-        return await engine.run()
+
+    async def drain() -> Drained:
+        async with hook.async_transport(connections=concurrency) as transport:
+            per_second = job.rate_limit or transport.settings.rate_limit
+            engine = Engine(
+                ledger,
+                owner,
+                transport,
+                concurrency=concurrency,
+                plan_id=plan_id,
+                rate=RateLimit(transport.settings.token, per_second) if per_second else None,
+                total=total,
+                stop=stop,
+                yields=job.yields,
+            )
+            return await engine.run()
+
+    return run_blocking(drain)
 
 
 @contextlib.contextmanager
@@ -129,14 +191,3 @@ def scratch_ledger() -> Iterator[Ledger]:
             yield ledger
         finally:
             ledger.close()
-
-
-def plan_only(ledger: Ledger, job: Job) -> tuple[Owner, reporting.Counts]:
-    """
-    Plan without sending.
-
-    :raises TelekomSmsError: as :func:`run_job`, before the first message
-    """
-    with _owner(ledger, job) as owner:
-        plan_id = ensure_plan(ledger, owner, job.spec)
-    return owner, reporting.counts(ledger, owner.campaign_id, plan_id)

@@ -2,8 +2,9 @@
 Rows of a campaign, one at a time, from whatever holds them.
 
 A source is a DataFrame, a list of dicts, a file (``.csv``, ``.csv.gz``, ``.parquet``; a path or an
-``ObjectStoragePath``), or a callable that gives one of these or an iterator of them. Rows stream: memory does
-not grow with the campaign, unless the source itself lies in memory.
+``ObjectStoragePath``), a :class:`~.query.Query` of the warehouse, or a callable that gives one of these or an
+iterator of them. Rows stream: memory does not grow with the campaign, unless the source itself lies in
+memory.
 
 What is wrong with the source as a whole (encoding, columns, not a parquet file) is a :class:`SourceError`, at
 once or when the place is reached. What is wrong with a single row marks that row. Neither quotes a value.
@@ -22,6 +23,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 from airflow_provider_telekom_sms.campaign.files import File
+from airflow_provider_telekom_sms.campaign.query import Query
 from airflow_provider_telekom_sms.campaign.rows import (
     SLICE,
     Row,
@@ -36,10 +38,21 @@ from airflow_provider_telekom_sms.exceptions import SourceError
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Row", "Rows", "fingerprint", "is_missing", "open_rows", "require_columns"]
+__all__ = [
+    "Query",
+    "Row",
+    "Rows",
+    "fingerprint",
+    "is_file",
+    "is_frame",
+    "is_missing",
+    "open_rows",
+    "require_columns",
+]
 
 _ALLOWED = (
-    "a DataFrame, a list of dicts, a path (.csv, .csv.gz, .parquet), an iterator or a callable of these"
+    "a DataFrame, a list of dicts, a path (.csv, .csv.gz, .parquet), a Query, "
+    "an iterator or a callable of these"
 )
 
 
@@ -51,23 +64,25 @@ def open_rows(
     text_columns: Collection[str] = (),
 ) -> Rows:
     """
-    Open a source and read its columns, but no rows yet (of an iterator: the first one).
+    Open a source and read its columns, but no rows yet (of an iterator the first one, of a Query some).
 
     :param source: see the module's docstring; text with ``://`` is opened as an ``ObjectStoragePath``
     :param encoding: of CSV files; a byte order mark of UTF-8 overrides it
     :param delimiter: of CSV files; None finds it out from the header: comma, semicolon, tab or ``|``
     :param text_columns: columns that have to be text, above all that of the phone numbers; their type is
-        checked where there is one (DataFrame, parquet)
+        checked where there is one (DataFrame, parquet, of a Query in its first value)
     :raises SourceError: when the source cannot be used; names it and what is allowed
     """
     name = _describe(source)
-    if callable(source) and not _is_file(source):
+    if callable(source) and not is_file(source):
         source = source()
-        if callable(source) and not _is_file(source):
+        if callable(source) and not is_file(source):
             raise SourceError(f"{name} gave another callable; allowed: {_ALLOWED}")
-    if _is_file(source):
+    if is_file(source):
         return File(source).open_rows(encoding, delimiter, text_columns)
-    if _is_frame(source):
+    if isinstance(source, Query):
+        return source.open_rows(text_columns)
+    if is_frame(source):
         if not len(source) and not len(source.columns):  # DataFrame([]): like an empty list
             return Rows(name, None, ())
         columns = _frame_columns(source, name, text_columns)
@@ -81,17 +96,20 @@ def fingerprint(source: object) -> str:
     """
     Give a short digest that tells whether a source changed between two tries; no warehouse is asked.
 
-    Files by path, size and time of change, DataFrames and lists by content, callables by name. Of an iterator
-    nothing can be told without using it up: all have the same digest.
+    Files by path, size and time of change, DataFrames and lists by content, callables by name, queries by
+    SQL, connection and parameters. Of an iterator nothing can be told without using it up: all have the same
+    digest.
 
     :param source: as for :func:`open_rows`
     :raises SourceError: when the source is a file that is not there
     """
     digest = hashlib.sha256()
     facts: Iterable[object] = ()
-    if _is_file(source):
+    if is_file(source):
         kind, facts = "file", File(source).facts()
-    elif _is_frame(source):
+    elif isinstance(source, Query):
+        kind, facts = "query", source.facts()
+    elif is_frame(source):
         kind, facts = "frame", _frame_facts(source)
     elif callable(source):
         kind, facts = "callable", [_qualified_name(source)]
@@ -108,19 +126,29 @@ def fingerprint(source: object) -> str:
 # --- what a source is -------------------------------------------------------------------------------------
 
 
-def _is_frame(source: object) -> TypeGuard[pd.DataFrame]:
+def is_frame(source: object) -> TypeGuard[pd.DataFrame]:
+    """
+    Tell whether a source is a DataFrame.
+
+    :param source: any
+    """
     # Who has a DataFrame has imported pandas; importing it here would take a second from everybody else.
     pandas = sys.modules.get("pandas")
     return pandas is not None and isinstance(source, pandas.DataFrame)
 
 
-def _is_file(source: object) -> bool:
+def is_file(source: object) -> bool:
+    """
+    Tell whether a source is a path: text, or an object like ``ObjectStoragePath``.
+
+    :param source: any
+    """
     # ObjectStoragePath is no os.PathLike.
     return isinstance(source, str | os.PathLike) or (hasattr(source, "open") and hasattr(source, "suffix"))
 
 
 def _describe(source: object) -> str:
-    if _is_file(source):
+    if is_file(source):
         return str(source)
     return f"callable {_qualified_name(source)}" if callable(source) else type(source).__name__
 
@@ -165,7 +193,7 @@ def _flatten(items: Iterable[object], name: str, text_columns: Collection[str]) 
     for number, item in enumerate(items, 1):
         if isinstance(item, Mapping):
             yield _clean(item, name, number)
-        elif _is_frame(item):
+        elif is_frame(item):
             if not len(item):
                 continue
             columns = _frame_columns(item, f"{name}, item {number}", text_columns)

@@ -9,6 +9,7 @@ but the row.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable, Mapping
 from datetime import date, datetime, time
 from decimal import Decimal
@@ -19,6 +20,9 @@ from airflow_provider_telekom_sms.exceptions import InvalidMessageError, SourceE
 
 #: No text has more characters; a width of a thousand million would only fill the memory.
 MAX_WIDTH = 999
+
+#: Stands for a letter or a digit that is not shown.
+MASK = "•"
 
 _TOKEN = re.compile(r"(?P<text>[^{}]+|\{\{|\}\})|\{(?P<name>[^{}:]*)(?::(?P<spec>[^{}]*))?\}")
 
@@ -89,6 +93,35 @@ class Template:
             out.append(value)
         out.append(self._tail)
         return "".join(out)
+
+    def render_masked(self, row: Mapping[str, object]) -> str:
+        """
+        Fill in a row for people to look at: the fixed text whole, the values masked by :func:`mask_value`.
+
+        :param row: cells by column
+        :raises InvalidMessageError: as :meth:`render` does
+        """
+        out = []
+        for piece in self._pieces:
+            # Field by field, so that render, which runs for every row, need not know of masks.
+            value = Template([piece._replace(before="")], "").render(row)
+            out.append(piece.before)
+            out.append(mask_value(value))
+        out.append(self._tail)
+        return "".join(out)
+
+
+def mask_value(text: str) -> str:
+    """
+    Hide a value, and show what it looks like: ``Ľubomír 12,50`` is ``Ľ•••••• ••,••``.
+
+    :param text: a rendered value, or a whole text that comes from a column
+    :return: its first character, then a bullet for each letter, digit and combining mark
+    """
+    text = unicodedata.normalize("NFC", text)
+    return text[:1] + "".join(
+        MASK if unicodedata.category(character)[0] in "LNM" else character for character in text[1:]
+    )
 
 
 def compile_template(text: str) -> Template:

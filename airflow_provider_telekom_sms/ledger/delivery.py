@@ -87,7 +87,7 @@ class Progress:
     :param by_code: accepted messages by delivery status; ``""`` where nothing is known yet
     :param final_by_code: of those, the ones whose delivery is final
     :param next_due: seconds until a message is to be asked for; None where none is waited for
-    :param unaccepted: messages of the campaign that were rejected or are in doubt
+    :param unaccepted: messages of the campaign that were rejected, are in doubt, or were cancelled
     :param planning: the campaign is still being planned, or was not planned to the end
     """
 
@@ -191,15 +191,17 @@ def progress(ledger: Ledger, scope: Scope) -> Progress:
             by_code.where(_m.state == State.ACCEPTED, *scope.where()).group_by(_m.delivery_code, _m.is_final)
         ).all()
         others, plans = _around(connection, scope)
+        cancelled = _state_of(connection, scope) == "cancelled"
     codes: Counter[str] = Counter()
     for code, _, number, _ in found:
         codes[code] += number
     times = [at for _, final, _, at in found if not final and at is not None]
     return Progress(
         total=sum(codes.values()),
-        unsent=others[State.PLANNED] + others[State.CLAIMED],
-        unaccepted=others[State.REJECTED] + others[State.IN_DOUBT],
-        planning=plans["planning"] > 0 or (scope.campaign_id is not None and not plans["ready"]),
+        unsent=others[State.CLAIMED] + (0 if cancelled else others[State.PLANNED]),
+        unaccepted=others[State.REJECTED] + others[State.IN_DOUBT] + cancelled * others[State.PLANNED],
+        planning=not cancelled
+        and (plans["planning"] > 0 or (scope.campaign_id is not None and not plans["ready"])),
         by_code=dict(codes),
         final_by_code={code: number for code, final, number, _ in found if final},
         next_due=max(0.0, (min(times) - now) / 1000) if times else None,
@@ -215,6 +217,13 @@ def _around(connection: sa.Connection, scope: Scope) -> tuple[Counter[str], Coun
     plans = sa.select(_p.state, sa.func.count()).where(_p.campaign_id == number).group_by(_p.state)
     states, planned = (connection.execute(query).all() for query in (messages, plans))
     return Counter(dict(map(tuple, states))), Counter(dict(map(tuple, planned)))
+
+
+def _state_of(connection: sa.Connection, scope: Scope) -> str | None:
+    if scope.campaign_id is None:
+        return None
+    state = sa.select(schema.campaign.c.state).where(schema.campaign.c.id == scope.campaign())
+    return connection.scalar(state)
 
 
 def _require(connection: sa.Connection, scope: Scope) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 
 SECTION = "telekom_sms"
 FILE = "telekom_sms_ledger.db"
+#: Executors that run every task on one machine.
+LOCAL_EXECUTORS = {"LocalExecutor", "SequentialExecutor", "DebugExecutor"}
 #: Extras of a PostgreSQL connection that are parameters of libpq; Airflow's other extras are not for it.
 PASSED_ON = (
     "sslmode", "sslrootcert", "sslcert", "sslkey", "sslcrl", "channel_binding",
@@ -24,30 +28,48 @@ PASSED_ON = (
 )  # fmt: skip
 
 
-def open_ledger() -> Ledger:
+def open_ledger(ledger_conn_id: str | None = None) -> Ledger:
     """
-    Open the ledger that ``[telekom_sms]`` in Airflow's configuration names.
+    Open the ledger that ``[telekom_sms]`` in Airflow's configuration names, or another one.
 
+    :param ledger_conn_id: Airflow connection of the database; None for what is configured
     :raises ConfigurationError: when what is set there cannot be used
     :raises LedgerError: when the ledger cannot be opened
     """
     # By process: a database connection must not be shared with a fork.
-    return _opened(ledger_url(), os.getpid())
+    return _opened(ledger_url(ledger_conn_id), os.getpid())
 
 
-def ledger_url() -> URL:
-    """Give the URL of the ledger's database."""
+def ledger_url(ledger_conn_id: str | None = None, *, find: Callable[[str], Connection] | None = None) -> URL:
+    """
+    Give the URL of the ledger's database.
+
+    :param find: finds a connection outside of a task; there Airflow's usual way passes by its own database
+    """
     from airflow.providers.common.compat.sdk import BaseHook, conf
 
-    if conn_id := conf.get(SECTION, "ledger_conn_id", fallback=""):
-        return _url(BaseHook.get_connection(conn_id))
+    if conn_id := ledger_conn_id or conf.get(SECTION, "ledger_conn_id", fallback=""):
+        return _url((find or BaseHook.get_connection)(conn_id))
     path = conf.get(SECTION, "ledger_path", fallback="")
     if not path:
+        _refuse_remote(conf.get("core", "executor", fallback=""))
         home = os.environ.get("AIRFLOW_HOME", "~/airflow")
         path = str(Path(os.path.expandvars(home)).expanduser() / FILE)
     if not Path(path).is_absolute():
         raise ConfigurationError(f"[{SECTION}] ledger_path: found {path!r}, allowed is an absolute path")
     return URL.create("sqlite", database=path)
+
+
+def _refuse_remote(executors: str) -> None:
+    """Refuse a file that every machine would have one of its own: a retry elsewhere would send all again."""
+    # "LocalExecutor,team1=CeleryExecutor;alias:module.EdgeExecutor"
+    names = [re.split(r"[.:=]", name.strip())[-1] for name in re.split(r"[,;]", executors)]
+    if remote := [name for name in names if name and name not in LOCAL_EXECUTORS]:
+        raise ConfigurationError(
+            f"[core] executor: with {', '.join(remote)} tasks run on several machines, and the ledger would "
+            f"be a file on each of them. Set [{SECTION}] ledger_conn_id to a PostgreSQL connection, or "
+            "ledger_path if all machines see the same file"
+        )
 
 
 @lru_cache(maxsize=8)

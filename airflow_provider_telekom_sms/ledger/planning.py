@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +26,9 @@ from airflow_provider_telekom_sms.ledger.store import Ledger, State
 CHUNK = 2_000
 #: A try that did not speak up for so long is dead, milliseconds by the database's clock.
 LEASE_MS = 300_000
+
+#: Why a message is suppressed.
+SUPPRESSED = "the number is on the suppression list"
 
 _c, _p, _o, _m, _a = (
     schema.campaign.c,
@@ -217,14 +220,7 @@ def begin_plan(
     :raises PlanError: when another plan of the campaign has another kind of key: its messages would be sent
         again
     """
-    with ledger.reading() as connection:
-        half = connection.scalars(
-            sa.select(_p.id)
-            .join(schema.owner, _o.id == _p.owner_id)
-            .where(_p.campaign_id == owner.campaign_id, _p.state == "planning", _o.ended_at.is_not(None))
-        ).all()
-    for plan_id in half:
-        remove_plan(ledger, plan_id)
+    remove_half_plans(ledger, owner.campaign_id)
     with ledger.transaction() as connection:
         _hold(connection, owner)
         now = ledger.now(connection)
@@ -252,6 +248,18 @@ def begin_plan(
         if connection.scalar(busy) is None:
             return int(connection.scalar(schema.plan.insert().values(new).returning(_p.id)) or 0)
     raise CampaignBusyError("Another task is planning the same campaign")
+
+
+def remove_half_plans(ledger: Ledger, campaign_id: int) -> None:
+    """Remove what tries that are over left half-planned."""
+    with ledger.reading() as connection:
+        half = connection.scalars(
+            sa.select(_p.id)
+            .join(schema.owner, _o.id == _p.owner_id)
+            .where(_p.campaign_id == campaign_id, _p.state == "planning", _o.ended_at.is_not(None))
+        ).all()
+    for plan_id in half:
+        remove_plan(ledger, plan_id)
 
 
 def _same_key(connection: Connection, owner: Owner, key_column: str | None) -> None:
@@ -386,6 +394,37 @@ def finish_plan(ledger: Ledger, owner: Owner, plan_id: int, summary: Mapping[str
             .where(_p.id == plan_id)
             .values(state="ready", summary=json.dumps(summary or {}, ensure_ascii=False))
         )
+
+
+def leave_out(ledger: Ledger, owner: Owner, plan_id: int, unwanted: Callable[[str], bool]) -> int:
+    """
+    Take out of a plan what is to numbers that must not get a message any more.
+
+    :param unwanted: tells whether a number is such a one
+    :return: how many messages
+    :raises SupersededError: when this try was declared dead
+    """
+    last, number = 0, 0
+    while True:
+        unsent = sa.select(_m.id, _m.phone).where(
+            _m.plan_id == plan_id, sa.text("state = 'planned'"), _m.owner_id.is_(None), _m.id > last
+        )
+        with ledger.transaction() as connection:
+            now = ledger.now(connection)
+            _must_live(connection, owner, now)
+            page = connection.execute(unsent.order_by(_m.id).limit(CHUNK).with_for_update()).all()
+            ids = [row.id for row in page if unwanted(row.phone)]
+            connection.execute(schema.message.update().where(_m.id.in_(ids)).values(_suppressed(now)))
+        if not page:
+            return number
+        number += len(ids)
+        last = page[-1].id
+
+
+def _suppressed(now: int) -> dict[str, Any]:
+    return {
+        "state": State.SUPPRESSED, "reason": SUPPRESSED, "key_hash": None, "text": None, "state_at": now
+    }  # fmt: skip
 
 
 def remove_plan(ledger: Ledger, plan_id: int) -> None:

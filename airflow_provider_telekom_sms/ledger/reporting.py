@@ -68,6 +68,22 @@ def counts(ledger: Ledger, campaign_id: int, plan_id: int | None = None) -> Coun
     )
 
 
+def messages_by_parts(ledger: Ledger, plan_id: int) -> dict[int, int]:
+    """Give how many messages of a plan, of those that were or will be sent, take how many parts."""
+    never = (State.INVALID, State.DUPLICATE, State.SUPPRESSED)
+    query = sa.select(_m.parts, sa.func.count()).where(_m.plan_id == plan_id, _m.state.not_in(never))
+    with ledger.reading() as connection:
+        found = connection.execute(query.group_by(_m.parts).order_by(_m.parts))
+        return {int(parts): int(number) for parts, number in found}
+
+
+def in_doubt_of(ledger: Ledger, owner_id: int) -> int:
+    """Count what one try left in doubt."""
+    query = sa.select(sa.func.count()).where(_m.owner_id == owner_id, _m.state == State.IN_DOUBT)
+    with ledger.reading() as connection:
+        return int(connection.scalar(query) or 0)
+
+
 def campaign_number(ledger: Ledger, campaign: str) -> int:
     """
     Give a campaign's number in the ledger.

@@ -12,6 +12,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 def not_retried() -> Iterator[None]:
     """Turn what the author of the DAG has to mend into an error that Airflow does not retry."""
     from airflow_provider_telekom_sms.exceptions import (
+        CancelledError,
         ConfigurationError,
         InvalidMessageError,
         PlanError,
@@ -20,5 +21,5 @@ def not_retried() -> Iterator[None]:
 
     try:
         yield
-    except (InvalidMessageError, SourceError, PlanError, ConfigurationError) as error:
+    except (InvalidMessageError, SourceError, PlanError, CancelledError, ConfigurationError) as error:
         raise AirflowFailException(str(error)) from error

@@ -71,7 +71,8 @@ def reveal(value: Any) -> Any:
 
 def _is_template(value: Any) -> bool:
     if isinstance(value, str):
-        return "{{" in value or "{%" in value
+        # A .sql file is one, which Airflow reads.
+        return "{{" in value or "{%" in value or value.endswith(".sql")
     if isinstance(value, list | tuple):
         return any(map(_is_template, value))
     # An XComArg, or whatever else Airflow resolves before the task runs.

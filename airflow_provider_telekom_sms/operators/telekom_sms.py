@@ -1,205 +1,54 @@
-"""The operators: single sends, bulk sends and number checks, none of which sends twice when it is retried."""
+"""The operators: single sends, campaigns and number checks, none of which sends twice when it is retried."""
 
 from __future__ import annotations
 
-import threading
-import time
-import uuid
 from collections.abc import Sequence
-from datetime import timedelta
-from functools import cached_property
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperator, conf
+from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperator
 
-from airflow_provider_telekom_sms.operators.errors import not_retried
-from airflow_provider_telekom_sms.operators.fields import (
-    PrivateField,
-    reveal,
-    show_phones,
-    show_source,
-    show_text,
+from airflow_provider_telekom_sms.operators.base import (
+    MESSAGE_FIELDS,
+    DrainingOperator,
+    MessageOperator,
+    PlanningOperator,
+    SendingOperator,
+    check_choice,
+    identity,
+    in_words,
+    wrong,
 )
-from airflow_provider_telekom_sms.operators.waiting import describe, read_event
+from airflow_provider_telekom_sms.operators.errors import not_retried
+from airflow_provider_telekom_sms.operators.fields import PrivateField, reveal, show_phones, show_text
+from airflow_provider_telekom_sms.operators.waiting import describe
 from airflow_provider_telekom_sms.settings import DEFAULT_CONN_ID
-from airflow_provider_telekom_sms.triggers.telekom_sms import TelekomSmsDeliveryTrigger
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_telekom_sms.campaign.plan import CampaignSpec, MessageSettings
-    from airflow_provider_telekom_sms.campaign.run import Job, Result
-    from airflow_provider_telekom_sms.hooks.telekom_sms import TelekomSmsHook
-    from airflow_provider_telekom_sms.ledger.delivery import Progress, Scope
+    from airflow_provider_telekom_sms.campaign.plan import CampaignSpec
+    from airflow_provider_telekom_sms.campaign.run import Job
     from airflow_provider_telekom_sms.ledger.reporting import Counts
     from airflow_provider_telekom_sms.ledger.store import Ledger
 
-#: The optional parameters of send_message, as attributes and template fields of the sending operators.
-MESSAGE_FIELDS = (
-    "sender",
-    "callback",
-    "delivery_time",
-    "priority",
-    "validity",
-    "unicode",
-    "message_type",
-    "group_id",
+_PLANNING_FIELDS: tuple[str, ...] = (
+    "source",
+    "sql",
+    "sql_conn_id",
+    "sql_parameters",
+    "text",
+    "campaign_id",
+    "suppression",
+    "send_window",
+    "report_path",
+    *MESSAGE_FIELDS,
+    "telekom_sms_conn_id",
+    "ledger_conn_id",
 )
-#: Rows that an error names.
-SHOWN = 10
 
 
-class _SendingOperator(BaseOperator):
-    """What single and bulk sends share: the message's parameters, the ledger, the verdict and the waiting."""
-
-    ui_color = "#fde7f3"
-    #: What can be done about messages in doubt, for the error that names them.
-    _advice = "on_in_doubt='resend' sends them again, perhaps twice"
-
-    def __init__(
-        self,
-        *,
-        sender: str | None = None,
-        callback: bool | str | None = None,
-        delivery_time: datetime | str | None = None,
-        priority: int | str | None = None,
-        validity: int | str | None = None,
-        unicode: bool | str | None = None,
-        message_type: str | None = None,
-        group_id: int | str | None = None,
-        prefer_rcs: bool = False,
-        wait_for_delivery: bool = False,
-        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
-        poll_interval: float = 10,
-        delivery_timeout: float | timedelta = timedelta(days=7),
-        telekom_sms_conn_id: str = DEFAULT_CONN_ID,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        self.sender = sender
-        self.callback = callback
-        self.delivery_time = delivery_time
-        self.priority = priority
-        self.validity = validity
-        self.unicode = unicode
-        self.message_type = message_type
-        self.group_id = group_id
-        self.prefer_rcs = prefer_rcs
-        self.wait_for_delivery = wait_for_delivery
-        self.deferrable = deferrable
-        self.poll_interval = poll_interval
-        self.delivery_timeout = delivery_timeout
-        self.telekom_sms_conn_id = telekom_sms_conn_id
-
-    @cached_property
-    def hook(self) -> TelekomSmsHook:
-        """The hook of this operator's connection."""
-        from airflow_provider_telekom_sms.hooks.telekom_sms import TelekomSmsHook
-
-        return TelekomSmsHook(self.telekom_sms_conn_id)
-
-    @cached_property
-    def _stop(self) -> threading.Event:
-        return threading.Event()
-
-    def on_kill(self) -> None:
-        """End cleanly: what is in flight is awaited and recorded, the rest stays planned."""
-        self._stop.set()
-
-    def _settings(self, *, keep_text: bool = False) -> MessageSettings:
-        from airflow_provider_telekom_sms.api.messages import SmsParameters
-        from airflow_provider_telekom_sms.campaign.plan import MessageSettings
-
-        parameters = SmsParameters.check(**{name: getattr(self, name) for name in MESSAGE_FIELDS})
-        parameters = parameters.with_default_sender(self.hook.settings.sender)
-        return MessageSettings(parameters, self.prefer_rcs, keep_text)
-
-    def _ledger(self) -> Ledger:
-        from airflow_provider_telekom_sms.ledger.location import open_ledger
-
-        return open_ledger()
-
-    def _run(self, ledger: Ledger, job: Job) -> Result:
-        from airflow_provider_telekom_sms.campaign.run import run_job
-
-        return run_job(ledger, self.hook, job, self._stop)
-
-    def _give_verdict(self, ledger: Ledger, result: Result, on_in_doubt: str) -> None:
-        """Fail where this try did not reach the end of the campaign, or left something in doubt."""
-        from airflow_provider_telekom_sms.api.phone import mask_phones_in
-        from airflow_provider_telekom_sms.exceptions import ApiError, InDoubtError, TelekomSmsError
-        from airflow_provider_telekom_sms.ledger import reporting
-        from airflow_provider_telekom_sms.ledger.store import State
-
-        drained, counts = result.drained, result.counts
-        if isinstance(drained.stopped_by, ApiError):
-            description = mask_phones_in(drained.stopped_by.description)
-            raise type(drained.stopped_by)(drained.stopped_by.code, description)
-        if drained.stopped_by is not None:
-            raise drained.stopped_by
-        if drained.halted:
-            raise TelekomSmsError(
-                f"The campaign is not at its end: {drained.halted}; {counts.planned} planned"
-            )
-        if counts.planned:
-            raise TelekomSmsError(f"{counts.planned} messages were given back by another task; try again")
-        if not counts.in_doubt or on_in_doubt == "skip":
-            return
-        rows = reporting.rows_in(ledger, result.owner.campaign_id, State.IN_DOUBT, SHOWN)
-        message = (
-            f"{counts.in_doubt} messages are in doubt: they may have been sent or not, among them rows "
-            f"{', '.join(map(str, rows))}. Everything else was sent. {self._advice}"
-        )
-        if on_in_doubt == "resend":
-            raise InDoubtError(message)
-        raise AirflowFailException(message)
-
-    def _await_delivery(self, ledger: Ledger, scope: Scope) -> Progress:
-        """Wait until nothing more is to be expected; in the triggerer if ``deferrable``."""
-        from airflow_provider_telekom_sms.campaign.engine import run_blocking
-        from airflow_provider_telekom_sms.campaign.polling import Criteria, Watcher
-        from airflow_provider_telekom_sms.exceptions import DeliveryError
-
-        timeout = self.delivery_timeout
-        seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else float(timeout)
-        if self.deferrable:
-            self.defer(
-                trigger=TelekomSmsDeliveryTrigger(
-                    telekom_sms_conn_id=self.telekom_sms_conn_id,
-                    campaign_id=scope.campaign_id,
-                    message_ids=scope.message_ids,
-                    ledger_id=ledger.id,
-                    wait_for_all=True,
-                    poll_interval=self.poll_interval,
-                    deadline=time.time() + seconds,
-                ),
-                method_name="execute_complete",
-                # The trigger tells more of a time-out than Airflow does, so it comes first.
-                timeout=timedelta(seconds=seconds + 60),
-            )
-
-        async def wait() -> tuple[Any, Progress]:
-            async with self.hook.async_transport() as transport:
-                watcher = Watcher(ledger, transport, scope, interval=self.poll_interval)
-                return await watcher.wait(Criteria(wait_for_all=True), time.time() + seconds)
-
-        verdict, progress = run_blocking(wait)
-        if verdict is None:
-            raise DeliveryError(f"Not all final in {seconds:g} s; delivery: {describe(progress.by_code)}")
-        return progress
-
-    def _read_event(self, event: Any) -> dict[str, int]:
-        from airflow_provider_telekom_sms.exceptions import DeliveryError
-
-        status, by_code = read_event(event)
-        if status == "timeout":
-            raise DeliveryError(f"Not all final in time; delivery: {describe(by_code)}")
-        return by_code
-
-
-class TelekomSmsSendOperator(_SendingOperator):
+class TelekomSmsSendOperator(MessageOperator, SendingOperator):
     """
     Sends a text to one number or a few (manual v1, send_message).
 
@@ -224,6 +73,7 @@ class TelekomSmsSendOperator(_SendingOperator):
     :param poll_interval: seconds between two checks of one message at least
     :param delivery_timeout: how long to wait, seconds or timedelta
     :param telekom_sms_conn_id: Airflow connection of type ``telekom_sms``
+    :param ledger_conn_id: Airflow connection of the ledger's database; by default what ``[telekom_sms]`` says
     :return: the receipt as a dict, numbers masked; a list of them for a list
     """
 
@@ -244,7 +94,7 @@ class TelekomSmsSendOperator(_SendingOperator):
         self.to = to
         self.text = text
         self.on_in_doubt = on_in_doubt
-        _check_choice(self, "on_in_doubt", "fail", "resend")
+        check_choice(self, "on_in_doubt", "fail", "resend")
 
     @not_retried()
     def execute(self, context: Context) -> dict[str, Any] | list[dict[str, Any]]:
@@ -253,9 +103,16 @@ class TelekomSmsSendOperator(_SendingOperator):
         from airflow_provider_telekom_sms.ledger.delivery import Scope
 
         ledger = self._ledger()
-        campaign_id, slot = _identity(context)
-        job = Job(campaign_id, slot, self._spec(), own_plan_only=True, on_in_doubt=self.on_in_doubt)
-        self._give_verdict(ledger, self._run(ledger, job), self.on_in_doubt)
+        campaign_id, slot = identity(context)
+        job = Job(
+            campaign_id,
+            slot,
+            self._spec(),
+            own_plan_only=True,
+            on_in_doubt=self.on_in_doubt,
+            yields=self.deferrable,
+        )
+        self._give_verdict(ledger, job, self._run(context, ledger, job))
         receipts = self._receipts(ledger, campaign_id)
         if self.wait_for_delivery and receipts:
             ids = tuple(dict.fromkeys(receipt["message_id"] for receipt in receipts))
@@ -266,7 +123,7 @@ class TelekomSmsSendOperator(_SendingOperator):
     def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any] | list[dict[str, Any]]:
         """Go on after the trigger; what was sent stands in the ledger."""
         self._judge(self._read_event(event))
-        return self._shaped(self._receipts(self._ledger(), _identity(context)[0]))
+        return self._shaped(self._receipts(self._ledger(), identity(context)[0]))
 
     def _numbers(self) -> list[Any]:
         to = reveal(self.to)
@@ -321,7 +178,7 @@ class TelekomSmsSendOperator(_SendingOperator):
         return receipts if isinstance(to, Sequence) and not isinstance(to, str) else receipts[0]
 
 
-class TelekomSmsBulkSendOperator(_SendingOperator):
+class TelekomSmsBulkSendOperator(PlanningOperator, DrainingOperator):
     """
     Sends a campaign: a text per row of a source (manual v1, send_message).
 
@@ -331,6 +188,9 @@ class TelekomSmsBulkSendOperator(_SendingOperator):
 
     :param source: rows: a DataFrame, a list of dicts, a path or ObjectStoragePath (``.csv``, ``.csv.gz``,
         ``.parquet``), or a callable that gives one of these or an iterator of them
+    :param sql: or a query that gives the rows, or a ``.sql`` file; streamed, never whole in memory
+    :param sql_conn_id: Airflow connection to run it over, and a ``suppression`` that is SQL: any database
+    :param sql_parameters: values for the placeholders of ``sql``
     :param text: template of the text over a row's columns, ``{name}``, ``{amount:.2f}``
     :param text_column: or the column that holds the text
     :param to_column: column that holds the number, as text
@@ -338,8 +198,12 @@ class TelekomSmsBulkSendOperator(_SendingOperator):
     :param campaign_id: the campaign's id; by default the task instance
     :param encoding: encoding of a CSV file
     :param delimiter: delimiter of a CSV file; found out by default
+    :param suppression: numbers that must not get a message: a list, a path, SQL or a ``.sql`` file
+    :param send_window: when messages may reach phones, as OpenStreetMap writes opening hours, in the time of
+        Bratislava: ``08:00-20:00``, ``Mo-Fr 08:00-20:00; PH off``; outside, a message is handed over with
+        the next allowed ``delivery_time``
     :param max_messages: refuse the plan if more were to be sent
-    :param max_parts_per_message: a longer text makes its row invalid
+    :param max_parts_per_message: a longer text makes its row invalid; the API takes at most 3
     :param price_per_part: price of one SMS part
     :param max_price: refuse the plan if it cost more
     :param dry_run: plan and report only; nothing is sent, nothing is kept
@@ -358,199 +222,95 @@ class TelekomSmsBulkSendOperator(_SendingOperator):
     The other parameters are those of :class:`TelekomSmsSendOperator`.
     """
 
-    template_fields: Sequence[str] = (
-        "source",
-        "text",
-        "campaign_id",
-        "report_path",
-        *MESSAGE_FIELDS,
-        "telekom_sms_conn_id",
-    )
+    template_fields: Sequence[str] = _PLANNING_FIELDS
+    template_ext: Sequence[str] = (".sql",)
+    template_fields_renderers = {"sql": "sql"}  # noqa: RUF012
 
-    source = PrivateField(show_source)
-    _advice = "on_in_doubt='skip' leaves them, 'resend' sends them again, perhaps twice"
-    text = PrivateField(show_text)
-
-    def __init__(
-        self,
-        *,
-        source: Any,
-        to_column: str = "phone",
-        text: str | None = None,
-        text_column: str | None = None,
-        key_column: str | None = None,
-        campaign_id: str | None = None,
-        encoding: str = "utf-8-sig",
-        delimiter: str | None = None,
-        max_messages: int | None = None,
-        max_parts_per_message: int | None = None,
-        price_per_part: float | None = None,
-        max_price: float | None = None,
-        dry_run: bool = False,
-        on_invalid: Literal["skip", "fail"] = "skip",
-        on_in_doubt: Literal["fail", "skip", "resend"] = "fail",
-        on_rejected: Literal["keep", "resend"] = "keep",
-        fail_on: float | Literal["any"] | None = None,
-        keep_text: bool = False,
-        report_path: str | None = None,
-        concurrency: int = 16,
-        rate_limit: float | None = None,
-        **kwargs: Any,
-    ) -> None:
+    def __init__(self, *, dry_run: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.source = source
-        self.to_column = to_column
-        self.text = text
-        self.text_column = text_column
-        self.key_column = key_column
-        self.campaign_id = campaign_id
-        self.encoding = encoding
-        self.delimiter = delimiter
-        self.max_messages = max_messages
-        self.max_parts_per_message = max_parts_per_message
-        self.price_per_part = price_per_part
-        self.max_price = max_price
         self.dry_run_only = dry_run
-        self.on_invalid = on_invalid
-        self.on_in_doubt = on_in_doubt
-        self.on_rejected = on_rejected
-        self.fail_on = fail_on
-        self.keep_text = keep_text
-        self.report_path = report_path
-        self.concurrency = concurrency
-        self.rate_limit = rate_limit
-        self._check_choices()
-
-    def _check_choices(self) -> None:
-        """Refuse what no run can use while the DAG is parsed."""
-        _check_choice(self, "on_invalid", "skip", "fail")
-        _check_choice(self, "on_in_doubt", "fail", "skip", "resend")
-        _check_choice(self, "on_rejected", "keep", "resend")
-        if self.fail_on not in (None, "any") and not _is_number(self.fail_on, 0, 1):
-            raise _wrong("fail_on", self.fail_on, "None, 'any', or a share from 0 to 1")
-        if not isinstance(self.concurrency, int) or not 1 <= self.concurrency <= 1000:
-            raise _wrong("concurrency", self.concurrency, "1 to 1000")
-        if self.rate_limit is not None and not _is_number(self.rate_limit, 1e-6):
-            raise _wrong("rate_limit", self.rate_limit, "None, or messages per second above 0")
-        if self.max_price is not None and self.price_per_part is None:
-            raise _wrong("price_per_part", None, "a price, for max_price to be checked")
 
     @not_retried()
     def execute(self, context: Context) -> dict[str, Any]:
         """Plan the campaign, unless an earlier try did, send what is not sent yet, and report."""
-        from airflow_provider_telekom_sms.campaign.report import check_path
-        from airflow_provider_telekom_sms.ledger.delivery import Scope
-
-        if self.report_path:
-            check_path(self.report_path)
-        job = self._job(context)
-        if self.dry_run_only:
-            return self._plan_only(job)
-        ledger = self._ledger()
-        result = self._run(ledger, job)
-        self._report(ledger, result.owner.campaign_id)
-        self.log.info("Campaign %s: %s", job.campaign_id, _in_words(result.counts))
-        self._give_verdict(ledger, result, self.on_in_doubt)
-        self._fail_if_rejected(result.counts)
-        if self.wait_for_delivery and result.counts.accepted:
-            progress = self._await_delivery(ledger, Scope(job.campaign_id))
-            return self._delivered(ledger, job.campaign_id, progress.by_code)
-        return self._summary(job.campaign_id, result.counts)
-
-    def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:
-        """Go on after the trigger; what was sent stands in the ledger."""
-        by_code = self._read_event(event)
-        return self._delivered(self._ledger(), self._campaign(context)[0], by_code)
-
-    def _campaign(self, context: Context) -> tuple[str, str]:
-        default_id, slot = _identity(context, with_map_index=True)
-        return self.campaign_id or default_id, slot
-
-    def _job(self, context: Context) -> Job:
-        from airflow_provider_telekom_sms.campaign.plan import CampaignSpec, Guards
-        from airflow_provider_telekom_sms.campaign.run import Job
-
-        campaign_id, slot = self._campaign(context)
-        spec = CampaignSpec(
-            source=self._rows(),
-            settings=self._settings(keep_text=self.keep_text),
-            text=reveal(self.text),
-            text_column=self.text_column,
-            to_column=self.to_column,
-            key_column=self.key_column,
-            encoding=self.encoding,
-            delimiter=self.delimiter,
-            on_invalid=self.on_invalid,
-            guards=Guards(self.max_messages, self.max_parts_per_message, self.price_per_part, self.max_price),
-        )
-        return Job(
-            campaign_id=campaign_id,
-            slot=slot,
-            spec=spec,
-            concurrency=self.concurrency,
-            rate_limit=self.rate_limit,
-            on_in_doubt=self.on_in_doubt,
-            on_rejected=self.on_rejected,
-        )
-
-    def _rows(self) -> Any:
-        from airflow_provider_telekom_sms.campaign.files import SUFFIXES
-        from airflow_provider_telekom_sms.exceptions import SourceError
-
-        source = reveal(self.source)
-        if isinstance(source, str) and source is not self.source and not source.lower().endswith(SUFFIXES):
-            # It may hold rows, so it must not be quoted.
-            raise SourceError(
-                f"source: a template gave text that is no path, {self.source}; give a task's output itself, "
-                "or set render_template_as_native_obj=True on the DAG"
-            )
-        return source
+        self._check_report_path()
+        job = self._job(context, self._spec())
+        return self._plan_only(job) if self.dry_run_only else self._send(context, job)
 
     def _plan_only(self, job: Job) -> dict[str, Any]:
-        from airflow_provider_telekom_sms.campaign.run import plan_only, scratch_ledger
+        from airflow_provider_telekom_sms.campaign.run import run_job, scratch_ledger
 
         with scratch_ledger() as ledger:
-            owner, counts = plan_only(ledger, job)
-            self._report(ledger, owner.campaign_id)
-        self.log.info("Dry run of campaign %s: %s", job.campaign_id, _in_words(counts))
+            counts = run_job(ledger, self.hook, replace(job, sends=False), self._stop).counts
+        self.log.info("Dry run of campaign %s: %s", job.campaign_id, in_words(counts))
         return self._summary(job.campaign_id, counts)
 
-    def _report(self, ledger: Ledger, campaign_id: int) -> None:
-        from airflow_provider_telekom_sms.campaign.report import write_report
-
-        if self.report_path:
-            write_report(ledger, campaign_id, self.report_path)
-            self.log.info("The report is in %s", self.report_path)
-
-    def _fail_if_rejected(self, counts: Counts) -> None:
-        if self.fail_on is None or not counts.rejected:
-            return
-        share = counts.rejected / (counts.rejected + counts.accepted + counts.in_doubt)
-        if self.fail_on == "any" or share > float(self.fail_on):
-            raise AirflowFailException(
-                f"fail_on={self.fail_on!r}: {counts.rejected} messages ({share:.1%}) were rejected"
-            )
-
     def _summary(self, campaign_id: str, counts: Counts) -> dict[str, Any]:
-        numbers = counts.as_dict()
-        del numbers["sent_parts"]
-        summary: dict[str, Any] = {"campaign_id": campaign_id, **numbers, "report_path": self.report_path}
-        summary["dry_run"] = self.dry_run_only
-        if self.price_per_part is not None:
-            summary["price"] = round(counts.parts * self.price_per_part, 6)
-        return summary
+        return {**super()._summary(campaign_id, counts), "dry_run": self.dry_run_only}
 
-    def _delivered(self, ledger: Ledger, campaign_id: str, by_code: dict[str, int]) -> dict[str, Any]:
-        from airflow_provider_telekom_sms.campaign.polling import Criteria
-        from airflow_provider_telekom_sms.ledger import reporting
 
-        self.log.info("Delivery of campaign %s: %s", campaign_id, describe(by_code))
-        number = reporting.campaign_number(ledger, campaign_id)
-        self._report(ledger, number)
-        summary = self._summary(campaign_id, reporting.counts(ledger, number))
-        delivered = Criteria().successes(by_code)
-        undelivered = sum(by_code.values()) - delivered
-        return {**summary, "delivered": delivered, "undelivered": undelivered, "delivery": by_code}
+class TelekomSmsCampaignPlanOperator(PlanningOperator):
+    """
+    Plans a campaign and sends nothing: the first half of :class:`TelekomSmsBulkSendOperator`.
+
+    A person can approve the plan before :class:`TelekomSmsCampaignSendOperator` sends it. The summary names
+    no recipient: numbers, and in the sample texts what comes from the rows, are masked.
+
+    :return: ``campaign_id``, the counts of the plan, ``messages`` to send, ``parts``, ``price``, ``by_parts``
+        (messages and price by number of parts), ``costs`` (what forces Unicode and further parts),
+        ``invalid_rows``, ``samples``, and ``description``: all of it for a person, in Markdown
+
+    The parameters are those of :class:`TelekomSmsBulkSendOperator` that concern the plan.
+    """
+
+    template_fields: Sequence[str] = _PLANNING_FIELDS
+    template_ext: Sequence[str] = (".sql",)
+    template_fields_renderers = {"sql": "sql"}  # noqa: RUF012
+
+    @not_retried()
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Plan, unless an earlier try did, and say what would be sent."""
+        from airflow_provider_telekom_sms.campaign.run import Job
+        from airflow_provider_telekom_sms.campaign.summary import describe_plan, summarize
+
+        self._check_report_path()
+        campaign_id, slot = self._campaign(context)
+        job = Job(campaign_id, slot, self._spec(), sends=False, report_path=self.report_path)
+        ledger = self._ledger()
+        result = self._run(context, ledger, job)
+        summary = summarize(ledger, campaign_id, int(result.plan_id or 0), self.price_per_part)
+        summary["report_path"] = self.report_path
+        return {**summary, "description": describe_plan(summary)}
+
+
+class TelekomSmsCampaignSendOperator(DrainingOperator):
+    """
+    Sends a planned campaign: the second half of :class:`TelekomSmsBulkSendOperator`.
+
+    Several can drain one campaign side by side: ``.partial(campaign_id=…).expand(worker=[0, 1, 2, 3])``. Each
+    message is claimed by one of them; one that dies leaves only its own claims in doubt, and the others send
+    the rest. The last to finish gives the verdict (``on_in_doubt``, ``fail_on``), writes the report and waits
+    for delivery.
+
+    :param campaign_id: the campaign's id, for example ``plan.output["campaign_id"]``
+    :param worker: tells mapped tasks apart; its value means nothing
+
+    The other parameters are those of :class:`TelekomSmsBulkSendOperator` that concern sending.
+    """
+
+    template_fields: Sequence[str] = ("campaign_id", "report_path", "telekom_sms_conn_id", "ledger_conn_id")
+
+    def __init__(self, *, campaign_id: str, worker: int = 0, **kwargs: Any) -> None:
+        super().__init__(campaign_id=campaign_id, **kwargs)
+        self.worker = worker
+
+    @not_retried()
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Send what is not sent yet, whoever planned it."""
+        self._check_report_path()
+        if not self.campaign_id:
+            raise wrong("campaign_id", self.campaign_id, "the id of a planned campaign")
+        return self._send(context, self._job(context, None))
 
 
 class TelekomSmsCheckNumberOperator(BaseOperator):
@@ -588,38 +348,3 @@ class TelekomSmsCheckNumberOperator(BaseOperator):
         numbers = [national_form(n) for n in ([given] if isinstance(given, str) else given)]
         with TelekomSmsHook(self.telekom_sms_conn_id) as hook:
             return [hook.check_phone_number(number).masked() for number in numbers]
-
-
-def _identity(context: Context, *, with_map_index: bool = False) -> tuple[str, str]:
-    """
-    Give the default campaign id and the slot: what stays the same from try to try of a task instance.
-
-    Mapped single sends share a campaign, so that none of them repeats another's number and text.
-    """
-    ti: Any = context.get("ti")
-    if ti is None:
-        # Outside a task there are no tries to tell apart.
-        return (unique := f"adhoc/{uuid.uuid4()}"), unique
-    task = f"{ti.dag_id}/{ti.task_id}/{ti.run_id}"
-    map_index = getattr(ti, "map_index", -1)
-    slot = f"{task}/{map_index}"
-    return (slot if with_map_index and map_index >= 0 else task), slot
-
-
-def _in_words(counts: Counts) -> str:
-    return ", ".join(f"{number} {name}" for name, number in counts.as_dict().items() if number) or "no rows"
-
-
-def _is_number(value: Any, least: float, most: float = float("inf")) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and least <= value <= most
-
-
-def _check_choice(operator: Any, name: str, *allowed: str) -> None:
-    if getattr(operator, name) not in allowed:
-        raise _wrong(name, getattr(operator, name), ", ".join(map(repr, allowed)))
-
-
-def _wrong(name: str, found: object, allowed: str) -> Exception:
-    from airflow_provider_telekom_sms.exceptions import ConfigurationError
-
-    return ConfigurationError(f"{name}: found {found!r}, allowed: {allowed}")

@@ -44,11 +44,12 @@ class TelekomSmsDeliverySensor(BaseSensorOperator):
     :param unknown: what UNKNOWN (sent, nothing more will be known) counts as: ``fail`` or ``success``
     :param min_success_ratio: share of messages, 0 to 1, that must be delivered
     :param telekom_sms_conn_id: Airflow connection of type ``telekom_sms``
+    :param ledger_conn_id: Airflow connection of the ledger's database; by default what ``[telekom_sms]`` says
     :param deferrable: wait in the triggerer instead of a worker
     :param poke_interval: seconds between two checks of one message at least; they rise with its age
     """
 
-    template_fields: Sequence[str] = ("message_ids", "campaign_id", "telekom_sms_conn_id")
+    template_fields: Sequence[str] = ("message_ids", "campaign_id", "telekom_sms_conn_id", "ledger_conn_id")
     ui_color = "#fde7f3"
 
     def __init__(
@@ -60,6 +61,7 @@ class TelekomSmsDeliverySensor(BaseSensorOperator):
         unknown: str = "fail",
         min_success_ratio: float = 1.0,
         telekom_sms_conn_id: str = DEFAULT_CONN_ID,
+        ledger_conn_id: str | None = None,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         poke_interval: float | timedelta = 10,
         **kwargs: Any,
@@ -71,6 +73,7 @@ class TelekomSmsDeliverySensor(BaseSensorOperator):
         self.unknown = unknown
         self.min_success_ratio = min_success_ratio
         self.telekom_sms_conn_id = telekom_sms_conn_id
+        self.ledger_conn_id = ledger_conn_id
         self.deferrable = deferrable
         self._criteria()
 
@@ -88,6 +91,7 @@ class TelekomSmsDeliverySensor(BaseSensorOperator):
                 campaign_id=scope.campaign_id,
                 message_ids=scope.message_ids,
                 ledger_id=self._ledger().id,
+                ledger_conn_id=self.ledger_conn_id,
                 success_statuses=self.success_statuses,
                 unknown=self.unknown,
                 min_success_ratio=self.min_success_ratio,
@@ -165,7 +169,7 @@ class TelekomSmsDeliverySensor(BaseSensorOperator):
     def _ledger(self) -> Ledger:
         from airflow_provider_telekom_sms.ledger.location import open_ledger
 
-        return open_ledger()
+        return open_ledger(self.ledger_conn_id)
 
 
 def _ids(given: Any) -> Iterator[str]:

@@ -22,6 +22,7 @@ class TelekomSmsDeliveryTrigger(BaseTrigger):
     :param campaign_id: campaign to wait for
     :param message_ids: or a short list of ids of the API
     :param ledger_id: id of the ledger that the task uses; the triggerer must see the same
+    :param ledger_conn_id: Airflow connection of its database; None for what ``[telekom_sms]`` says
     :param success_statuses: delivery codes that count as delivered
     :param unknown: what UNKNOWN counts as, ``fail`` or ``success``
     :param min_success_ratio: share of messages, 0 to 1, that must be delivered
@@ -37,6 +38,7 @@ class TelekomSmsDeliveryTrigger(BaseTrigger):
         campaign_id: str | None = None,
         message_ids: Sequence[str] = (),
         ledger_id: str | None = None,
+        ledger_conn_id: str | None = None,
         success_statuses: Sequence[str] | None = None,
         unknown: str = "fail",
         min_success_ratio: float = 1.0,
@@ -49,6 +51,7 @@ class TelekomSmsDeliveryTrigger(BaseTrigger):
         self.campaign_id = campaign_id
         self.message_ids = list(message_ids)
         self.ledger_id = ledger_id
+        self.ledger_conn_id = ledger_conn_id
         self.success_statuses = None if success_statuses is None else list(success_statuses)
         self.unknown = unknown
         self.min_success_ratio = min_success_ratio
@@ -63,6 +66,7 @@ class TelekomSmsDeliveryTrigger(BaseTrigger):
             "campaign_id": self.campaign_id,
             "message_ids": self.message_ids,
             "ledger_id": self.ledger_id,
+            "ledger_conn_id": self.ledger_conn_id,
             "success_statuses": self.success_statuses,
             "unknown": self.unknown,
             "min_success_ratio": self.min_success_ratio,
@@ -94,7 +98,7 @@ class TelekomSmsDeliveryTrigger(BaseTrigger):
             min_success_ratio=self.min_success_ratio,
             wait_for_all=self.wait_for_all,
         )
-        ledger = await asyncio.to_thread(open_ledger)
+        ledger = await asyncio.to_thread(open_ledger, self.ledger_conn_id)
         if self.ledger_id not in (None, ledger.id):
             raise ConfigurationError(
                 "The triggerer sees another ledger than the task; set [telekom_sms] ledger_conn_id, or "

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from airflow_provider_telekom_sms.exceptions import ConfigurationError
 from airflow_provider_telekom_sms.ledger.location import FILE, ledger_url, open_ledger
+from tests.postgres import PostgresServer
 
 
 def test_a_path(tmp_path: Path) -> None:
@@ -43,3 +45,48 @@ def test_a_sqlite_connection(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     monkeypatch.setenv("AIRFLOW__TELEKOM_SMS__LEDGER_CONN_ID", "ledger")
     assert open_ledger().url.database == str(path)
     assert path.exists()
+
+
+@pytest.mark.parametrize(
+    "executor",
+    [
+        "CeleryExecutor",
+        "KubernetesExecutor",
+        "LocalExecutor,CeleryExecutor",
+        "airflow.providers.edge3.executors.EdgeExecutor",
+        "LocalExecutor;team1=remote:my.own.RemoteExecutor",
+    ],
+)
+def test_a_file_that_nobody_chose_is_refused_where_tasks_run_on_many_machines(
+    monkeypatch: pytest.MonkeyPatch, executor: str, tmp_path: Path
+) -> None:
+    """Each machine would have a ledger of its own, and a retry on another would send all again."""
+    monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", executor)
+    assert ledger_url().database == str(tmp_path / "ledger.db")  # chosen on purpose
+    monkeypatch.delenv("AIRFLOW__TELEKOM_SMS__LEDGER_PATH")
+    with pytest.raises(ConfigurationError, match=r"\[core\] executor: .*Executor.*ledger_conn_id") as caught:
+        ledger_url()
+    assert "with LocalExecutor" not in str(caught.value)
+
+
+@pytest.mark.parametrize("executor", ["LocalExecutor", "airflow.executors.local_executor.LocalExecutor", ""])
+def test_on_one_machine_a_file_serves(monkeypatch: pytest.MonkeyPatch, executor: str) -> None:
+    monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", executor)
+    monkeypatch.delenv("AIRFLOW__TELEKOM_SMS__LEDGER_PATH")
+    assert str(ledger_url().database).endswith(FILE)
+
+
+def test_an_operator_can_name_another_ledger(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    connection = {"conn_type": "sqlite", "host": str(tmp_path / "mine.db")}
+    monkeypatch.setenv("AIRFLOW_CONN_MINE", json.dumps(connection))
+    assert open_ledger("mine").url.database == str(tmp_path / "mine.db")
+    assert open_ledger().id != open_ledger("mine").id
+
+
+def test_a_ledger_in_postgresql(monkeypatch: pytest.MonkeyPatch, postgres: PostgresServer) -> None:
+    url = postgres.database()
+    connection = {"conn_type": "postgres", "host": url.host, "port": url.port, "login": url.username}
+    connection |= {"password": url.password, "schema": url.database}
+    monkeypatch.setenv("AIRFLOW_CONN_LEDGER", json.dumps(connection))
+    monkeypatch.setenv("AIRFLOW__TELEKOM_SMS__LEDGER_CONN_ID", "ledger")
+    assert open_ledger().id == postgres.sql(url, "SELECT id FROM telekom_sms_ledger")[0][0]

@@ -53,6 +53,7 @@ def test_serialized_form_is_plain_json_and_round_trips() -> None:
         "campaign_id": None,
         "message_ids": ["1", "2"],
         "ledger_id": "abc",
+        "ledger_conn_id": "other_ledger",
         "success_statuses": ["READ"],
         "unknown": "success",
         "min_success_ratio": 0.5,

@@ -14,8 +14,10 @@ from airflow_provider_telekom_sms.api.text import (
     UCS_2,
     TextSize,
     count,
+    distinct_forcing_characters,
     forcing_characters,
     normalize,
+    parts_without_forcing,
     strip_diacritics,
 )
 
@@ -123,6 +125,30 @@ def test_forcing_characters():
     assert forcing_characters("Dobry den [1] €") == []
 
 
+@pytest.mark.parametrize(
+    ("text", "characters", "parts"),
+    [
+        ("", "", 0),
+        ("Dobry den [1] €", "", 1),
+        ("Dobrý deň, dobrý 😀", "ýň😀", 1),
+        ("c\u030c" * 160, "č", 1),
+        ("č" * 161, "č", 2),
+        ("č" + "€" * 80, "č", 2),
+        ("😀" * 160, "😀", 1),
+        ("č" * 152 + "€" + "č" * 152, "č", 3),
+    ],
+)
+def test_what_a_text_costs_without_its_forcing_characters(text, characters, parts):
+    assert distinct_forcing_characters(text) == set(characters)
+    assert parts_without_forcing(text) == parts
+
+
+def test_what_counts_twice_is_never_stripped():
+    # Unicode parts are the same before and after.
+    astral = normalize("".join(map(chr, range(0x10000, 0x110000))))
+    assert strip_diacritics(astral) == astral
+
+
 def greedy(text, weight, single, joined):
     """Split as a phone would have to, one character at a time."""
     weights = [weight(character) for character in text]
@@ -171,6 +197,15 @@ texts = st.one_of(gsm_texts, unicode_texts)
 @settings(deadline=None)
 def test_agrees_with_a_greedy_splitter(text, unicode):
     assert count(text, unicode) == expected(text, unicode)
+
+
+@given(texts)
+@settings(deadline=None)
+def test_forcing_characters_replaced(text):
+    forcing = {character for _, character in forcing_characters(text)}
+    assert distinct_forcing_characters(text) == forcing
+    replaced = "".join("?" if character in forcing else character for character in normalize(text))
+    assert parts_without_forcing(text) == expected(replaced, None).parts
 
 
 @given(texts)

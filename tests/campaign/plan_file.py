@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from airflow_provider_telekom_sms.campaign.plan import CampaignSpec, MessageSettings
-from airflow_provider_telekom_sms.campaign.run import Job, plan_only, scratch_ledger
+from airflow_provider_telekom_sms.campaign.run import Job, run_job, scratch_ledger
 
 
 def peak_kb() -> int:
@@ -23,7 +23,7 @@ if __name__ == "__main__":
     spec = CampaignSpec(sys.argv[1], MessageSettings(), text="Dobrý deň, {name}, dlžíte {amount:.2f} €.")
     began, cpu = time.monotonic(), time.process_time()
     with scratch_ledger() as ledger:
-        _, counts = plan_only(ledger, Job("campaign", "slot", spec))
+        counts = run_job(ledger, None, Job("campaign", "slot", spec, sends=False), None).counts  # type: ignore[arg-type]
     print(
         json.dumps(
             {

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import unicodedata
 from datetime import date, datetime, time
 from decimal import Decimal
 
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_telekom_sms.campaign.template import compile_template
+from airflow_provider_telekom_sms.campaign.template import compile_template, mask_value
 from airflow_provider_telekom_sms.exceptions import InvalidMessageError, SourceError
 
 
@@ -166,3 +167,79 @@ def test_agrees_with_format_where_it_does_not_refuse(template, value):
     if type(value) is str and compiled.fields:
         return  # numbers in text are read, which format does not
     assert text == template.format_map(dict.fromkeys(compiled.fields, value))
+
+
+@pytest.mark.parametrize(
+    ("template", "row", "text"),
+    [
+        ("Ahoj 1", {}, "Ahoj 1"),
+        (
+            "Dobrý deň {name}, nezabudnite na platbu {amount:.2f} €",
+            {"name": "Ľubomír", "amount": "12,5"},
+            "Dobrý deň Ľ••••••, nezabudnite na platbu 1•.•• €",
+        ),
+        ("{{{a}}}{b}{a}", {"a": "12", "b": "Ján Novák-Malý, ml."}, "{1•}J•• •••••-••••, ••.1•"),
+        ("{day:%d.%m.%Y}", {"day": "2026-05-12"}, "1•.••.••••"),
+        ("{phone}", {"phone": "+421 903 123 456"}, "+••• ••• ••• •••"),
+        ("{phone}", {"phone": 421903123456}, "4•••••••••••"),
+        ("{n:>5}|", {"n": "x1"}, "   ••|"),
+        ("{n:+.1f}", {"n": -12.5}, "-••.•"),
+        ("{n}", {"n": "{n}"}, "{•}"),
+        ("{n}", {"n": "x"}, "x"),
+        ("{n}", {"n": "a_1@b.sk?x=2"}, "a_•@•.••?•=•"),
+        # Ján with an accent of its own, Hindi with vowel signs, digits of other scripts, a fraction.
+        ("{n}", {"n": "J\u0061\u0301n"}, "J••"),
+        ("{n}", {"n": "नमस्ते"}, "न•••••"),
+        ("{n}", {"n": "1٣½²Ⅷ"}, "1••••"),
+        ("{n}", {"n": "a\n😀 €"}, "a\n😀 €"),
+    ],
+)
+def test_render_masked(template, row, text):
+    assert compile_template(template).render_masked(row) == text
+
+
+def test_mask_value():
+    assert mask_value("Dobrý deň, 5 €") == "D•••• •••, • €"
+    assert mask_value("") == ""
+
+
+@pytest.mark.parametrize(
+    ("template", "row", "reason"),
+    [
+        ("{day:%d} {name}", {"day": "2026-05-12"}, "column 'name' is empty"),
+        ("{name}", {"name": " "}, "column 'name' is empty"),
+        ("{name:.2f}", {"name": math.nan}, "column 'name' is empty"),
+        ("{name:.2f}", {"name": "secret"}, "column 'name' does not fit the format '.2f'"),
+        ("{name:>5}", {"name": Hostile()}, "column 'name' does not fit the format '>5'"),
+        ("{b} {a}", {}, "column 'b' is empty"),
+    ],
+)
+@pytest.mark.parametrize("method", ["render", "render_masked"])
+def test_masked_errors_are_those_of_render(method, template, row, reason):
+    with pytest.raises(InvalidMessageError) as error:
+        getattr(compile_template(template), method)(row)
+    assert str(error.value) == reason
+
+
+cells = st.text(st.characters(codec="utf-8"), min_size=1).filter(lambda text: not text.isspace())
+
+
+@given(cells, cells)
+@settings(deadline=None, max_examples=300)
+def test_masked_values_are_gone_and_the_fixed_text_is_whole(name, amount):
+    masked = compile_template("Ahoj {name}, platba\0{amount} € do zajtra.").render_masked(
+        {"name": name, "amount": amount}
+    )
+    assert masked.startswith("Ahoj ")
+    assert masked.endswith(" € do zajtra.")
+    assert masked == f"Ahoj {mask_value(name)}, platba\0{mask_value(amount)} € do zajtra."
+    for value in (name, amount):
+        shown, composed = mask_value(value), unicodedata.normalize("NFC", value)
+        assert len(shown) == len(composed)
+        assert shown[0] == composed[0]
+        assert not any(character.isalnum() for character in shown[1:])
+        assert [c for c in shown[1:] if c != "•"] == [
+            c for c in composed[1:] if c != "•" and unicodedata.category(c)[0] not in "LNM"
+        ]
+        if sum(map(str.isalnum, value)) > 1 and value not in "Ahoj , platba\0 € do zajtra.":
+            assert value not in masked.replace(", platba\0", "\1")

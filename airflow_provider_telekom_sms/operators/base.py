@@ -1,0 +1,527 @@
+"""What the operators that plan and send have in common, piece by piece."""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from datetime import datetime, timedelta
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
+
+from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperator, conf
+
+from airflow_provider_telekom_sms.operators.fields import PrivateField, reveal, show_source, show_text
+from airflow_provider_telekom_sms.operators.waiting import describe, read_event
+from airflow_provider_telekom_sms.settings import DEFAULT_CONN_ID
+from airflow_provider_telekom_sms.triggers.telekom_sms import TelekomSmsDeliveryTrigger
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+    from airflow_provider_telekom_sms.campaign.plan import CampaignSpec, MessageSettings
+    from airflow_provider_telekom_sms.campaign.run import Job, Result
+    from airflow_provider_telekom_sms.hooks.telekom_sms import TelekomSmsHook
+    from airflow_provider_telekom_sms.ledger.delivery import Progress, Scope
+    from airflow_provider_telekom_sms.ledger.reporting import Counts
+    from airflow_provider_telekom_sms.ledger.store import Ledger
+
+#: The optional parameters of send_message, as attributes and template fields of the operators.
+MESSAGE_FIELDS = (
+    "sender",
+    "callback",
+    "delivery_time",
+    "priority",
+    "validity",
+    "unicode",
+    "message_type",
+    "group_id",
+)
+#: Rows that an error names.
+SHOWN = 10
+#: Seconds between two looks at a campaign that is paused, or at an API that asks to wait without saying how
+#: long; meanwhile no worker is held.
+PAUSE = 60.0
+
+
+class LedgerOperator(BaseOperator):
+    """Runs jobs over the ledger; they end cleanly when the task is told to stop."""
+
+    ui_color = "#fde7f3"
+
+    def __init__(
+        self,
+        *,
+        telekom_sms_conn_id: str = DEFAULT_CONN_ID,
+        ledger_conn_id: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.telekom_sms_conn_id = telekom_sms_conn_id
+        self.ledger_conn_id = ledger_conn_id
+
+    @cached_property
+    def hook(self) -> TelekomSmsHook:
+        """The hook of this operator's connection."""
+        from airflow_provider_telekom_sms.hooks.telekom_sms import TelekomSmsHook
+
+        return TelekomSmsHook(self.telekom_sms_conn_id)
+
+    @cached_property
+    def _stop(self) -> threading.Event:
+        return threading.Event()
+
+    def on_kill(self) -> None:
+        """End cleanly: what is in flight is awaited and recorded, the rest stays planned."""
+        self._stop.set()
+
+    def _ledger(self) -> Ledger:
+        from airflow_provider_telekom_sms.ledger.location import open_ledger
+
+        return open_ledger(self.ledger_conn_id)
+
+    def _run(self, context: Context, ledger: Ledger, job: Job) -> Result:
+        from airflow_provider_telekom_sms.campaign.run import run_job
+        from airflow_provider_telekom_sms.operators.memory import remember
+
+        return run_job(ledger, self.hook, job, self._stop, begun=partial(remember, context, ledger))
+
+
+class MessageOperator(LedgerOperator):
+    """Has the parameters of a message."""
+
+    def __init__(
+        self,
+        *,
+        sender: str | None = None,
+        callback: bool | str | None = None,
+        delivery_time: datetime | str | None = None,
+        priority: int | str | None = None,
+        validity: int | str | None = None,
+        unicode: bool | str | None = None,
+        message_type: str | None = None,
+        group_id: int | str | None = None,
+        prefer_rcs: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.sender = sender
+        self.callback = callback
+        self.delivery_time = delivery_time
+        self.priority = priority
+        self.validity = validity
+        self.unicode = unicode
+        self.message_type = message_type
+        self.group_id = group_id
+        self.prefer_rcs = prefer_rcs
+
+    def _settings(self, *, keep_text: bool = False, send_window: str | None = None) -> MessageSettings:
+        from airflow_provider_telekom_sms.api.messages import SmsParameters
+        from airflow_provider_telekom_sms.campaign.plan import MessageSettings
+        from airflow_provider_telekom_sms.campaign.window import SendWindow
+
+        parameters = SmsParameters.check(**{name: getattr(self, name) for name in MESSAGE_FIELDS})
+        parameters = parameters.with_default_sender(self.hook.settings.sender)
+        window = SendWindow.parse(send_window) if send_window else None
+        return MessageSettings(parameters, self.prefer_rcs, keep_text, window)
+
+
+class SendingOperator(LedgerOperator):
+    """Sends, gives the verdict on what was sent, and waits for its delivery."""
+
+    #: What can be done about messages in doubt, for the error that names them.
+    _advice = "on_in_doubt='resend' sends them again, perhaps twice"
+
+    def __init__(
+        self,
+        *,
+        wait_for_delivery: bool = False,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        poll_interval: float = 10,
+        delivery_timeout: float | timedelta = timedelta(days=7),
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.wait_for_delivery = wait_for_delivery
+        self.deferrable = deferrable
+        self.poll_interval = poll_interval
+        self.delivery_timeout = delivery_timeout
+
+    def execute_later(self, context: Context, event: Any = None) -> Any:
+        """Go on after a wait without a worker: what was sent meanwhile stands in the ledger."""
+        return self.execute(context)
+
+    def _give_verdict(self, ledger: Ledger, job: Job, result: Result) -> None:
+        """Fail where this try did not reach the end of the campaign, or left something in doubt."""
+        if self.deferrable:
+            self._wait_without_worker(result)
+        self._fail_if_broken_off(result)
+        counts = result.counts
+        if counts.planned:
+            raise _error(f"{counts.planned} messages were given back by another task; try again")
+        in_doubt = counts.in_doubt if result.last else self._own_doubts(ledger, job, result)
+        if not in_doubt or job.on_in_doubt == "skip":
+            return
+        from airflow_provider_telekom_sms.exceptions import InDoubtError
+        from airflow_provider_telekom_sms.ledger import reporting
+        from airflow_provider_telekom_sms.ledger.store import State
+
+        rows = reporting.rows_in(ledger, result.owner.campaign_id, State.IN_DOUBT, SHOWN)
+        message = (
+            f"{in_doubt} messages are in doubt: they may have been sent or not, among them rows "
+            f"{', '.join(map(str, rows))}. Everything else was sent. {self._advice}"
+        )
+        if job.on_in_doubt == "resend":
+            raise InDoubtError(message)
+        raise AirflowFailException(message)
+
+    def _own_doubts(self, ledger: Ledger, job: Job, result: Result) -> int:
+        """Of several that drain a campaign the last speaks for all; who has planned answers for himself."""
+        from airflow_provider_telekom_sms.ledger import reporting
+
+        if job.spec is None:
+            self.log.info("Others are still sending this campaign; the last of them gives the verdict")
+            return 0
+        return reporting.in_doubt_of(ledger, result.owner.id)
+
+    def _wait_without_worker(self, result: Result) -> None:
+        from airflow_provider_telekom_sms.exceptions import RateLimitedError
+
+        drained = result.drained
+        if drained.wait:
+            self._defer_for(drained.wait, "the rate limit")
+        if drained.halted == "paused":
+            self._defer_for(PAUSE, "the campaign to be resumed")
+        error = drained.stopped_by
+        # Only where something got through: an API that takes nothing at all is worth an alarm.
+        if isinstance(error, RateLimitedError) and any(drained.counts.values()):
+            self._defer_for(max(PAUSE, error.retry_after or 0), "the API, which had too many requests")
+
+    def _defer_for(self, seconds: float, what: str) -> NoReturn:
+        from airflow.providers.standard.triggers.temporal import TimeDeltaTrigger
+
+        self.log.info("Waiting %.0f s for %s, without a worker", seconds, what)
+        trigger = TimeDeltaTrigger(timedelta(seconds=seconds))
+        self.defer(trigger=trigger, method_name="execute_later")
+        raise AssertionError("unreachable")
+
+    def _fail_if_broken_off(self, result: Result) -> None:
+        from airflow_provider_telekom_sms.api.phone import mask_phones_in
+        from airflow_provider_telekom_sms.exceptions import ApiError, CancelledError
+
+        drained, planned = result.drained, result.counts.planned
+        if isinstance(drained.stopped_by, ApiError):
+            description = mask_phones_in(drained.stopped_by.description)
+            raise type(drained.stopped_by)(drained.stopped_by.code, description)
+        if drained.stopped_by is not None:
+            raise drained.stopped_by
+        if drained.halted == "cancelled":
+            raise CancelledError(f"The campaign was cancelled while it was sent; {planned} will not be sent")
+        if drained.halted:
+            raise _error(f"The campaign is not at its end: {drained.halted}; {planned} planned")
+
+    def _await_delivery(self, ledger: Ledger, scope: Scope) -> Progress:
+        """Wait until nothing more is to be expected; in the triggerer if ``deferrable``."""
+        from airflow_provider_telekom_sms.campaign.engine import run_blocking
+        from airflow_provider_telekom_sms.campaign.polling import Criteria, Watcher
+        from airflow_provider_telekom_sms.exceptions import DeliveryError
+
+        timeout = self.delivery_timeout
+        seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else float(timeout)
+        if self.deferrable:
+            self.defer(
+                trigger=TelekomSmsDeliveryTrigger(
+                    telekom_sms_conn_id=self.telekom_sms_conn_id,
+                    ledger_conn_id=self.ledger_conn_id,
+                    campaign_id=scope.campaign_id,
+                    message_ids=scope.message_ids,
+                    ledger_id=ledger.id,
+                    wait_for_all=True,
+                    poll_interval=self.poll_interval,
+                    deadline=time.time() + seconds,
+                ),
+                method_name="execute_complete",
+                # The trigger tells more of a time-out than Airflow does, so it comes first.
+                timeout=timedelta(seconds=seconds + 60),
+            )
+
+        async def wait() -> tuple[Any, Progress]:
+            async with self.hook.async_transport() as transport:
+                watcher = Watcher(ledger, transport, scope, interval=self.poll_interval)
+                return await watcher.wait(Criteria(wait_for_all=True), time.time() + seconds)
+
+        verdict, progress = run_blocking(wait)
+        if verdict is None:
+            raise DeliveryError(f"Not all final in {seconds:g} s; delivery: {describe(progress.by_code)}")
+        return progress
+
+    def _read_event(self, event: Any) -> dict[str, int]:
+        from airflow_provider_telekom_sms.exceptions import DeliveryError
+
+        status, by_code = read_event(event)
+        if status == "timeout":
+            raise DeliveryError(f"Not all final in time; delivery: {describe(by_code)}")
+        return by_code
+
+
+class CampaignOperator(LedgerOperator):
+    """Works on a campaign: has its id, its price and its report."""
+
+    def __init__(
+        self,
+        *,
+        campaign_id: str | None = None,
+        price_per_part: float | None = None,
+        report_path: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.campaign_id = campaign_id
+        self.price_per_part = price_per_part
+        self.report_path = report_path
+
+    def _campaign(self, context: Context) -> tuple[str, str]:
+        """Give the campaign's id, and the slot of this task instance."""
+        default_id, slot = identity(context, with_map_index=True)
+        return self.campaign_id or default_id, slot
+
+    def _check_report_path(self) -> None:
+        from airflow_provider_telekom_sms.campaign.report import check_path
+
+        if self.report_path:
+            check_path(self.report_path)
+
+    def _summary(self, campaign_id: str, counts: Counts) -> dict[str, Any]:
+        numbers = counts.as_dict()
+        del numbers["sent_parts"]
+        summary: dict[str, Any] = {"campaign_id": campaign_id, **numbers, "report_path": self.report_path}
+        if self.price_per_part is not None:
+            summary["price"] = round(counts.parts * self.price_per_part, 6)
+        return summary
+
+
+class PlanningOperator(CampaignOperator, MessageOperator):
+    """Plans a campaign: has its source, its text and its guards."""
+
+    source = PrivateField(show_source)
+    text = PrivateField(show_text)
+    sql_parameters = PrivateField(show_source)
+    suppression = PrivateField(show_source)
+
+    def __init__(
+        self,
+        *,
+        source: Any = None,
+        sql: str | None = None,
+        sql_conn_id: str | None = None,
+        sql_parameters: Any = None,
+        to_column: str = "phone",
+        text: str | None = None,
+        text_column: str | None = None,
+        key_column: str | None = None,
+        encoding: str = "utf-8-sig",
+        delimiter: str | None = None,
+        suppression: Any = None,
+        send_window: str | None = None,
+        max_messages: int | None = None,
+        max_parts_per_message: int | None = None,
+        max_price: float | None = None,
+        on_invalid: Literal["skip", "fail"] = "skip",
+        keep_text: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.source = source
+        self.sql = sql
+        self.sql_conn_id = sql_conn_id
+        self.sql_parameters = sql_parameters
+        self.to_column = to_column
+        self.text = text
+        self.text_column = text_column
+        self.key_column = key_column
+        self.encoding = encoding
+        self.delimiter = delimiter
+        self.suppression = suppression
+        self.send_window = send_window
+        self.max_messages = max_messages
+        self.max_parts_per_message = max_parts_per_message
+        self.max_price = max_price
+        self.on_invalid = on_invalid
+        self.keep_text = keep_text
+        check_choice(self, "on_invalid", "skip", "fail")
+        if (source is None) == (sql is None):
+            raise wrong("source, sql", "both" if sql else "neither", "exactly one of the two")
+        if sql is not None and not sql_conn_id:
+            raise wrong("sql_conn_id", sql_conn_id, "the Airflow connection to run sql over")
+        if max_price is not None and self.price_per_part is None:
+            raise wrong("price_per_part", None, "a price, for max_price to be checked")
+
+    def _spec(self) -> CampaignSpec:
+        from airflow_provider_telekom_sms.campaign.plan import CampaignSpec, Guards
+
+        return CampaignSpec(
+            source=self._rows(),
+            settings=self._settings(keep_text=self.keep_text, send_window=self.send_window),
+            text=reveal(self.text),
+            text_column=self.text_column,
+            to_column=self.to_column,
+            key_column=self.key_column,
+            encoding=self.encoding,
+            delimiter=self.delimiter,
+            on_invalid=self.on_invalid,
+            guards=Guards(self.max_messages, self.max_parts_per_message, self.price_per_part, self.max_price),
+            suppression=reveal(self.suppression),
+            suppression_conn_id=self.sql_conn_id,
+        )
+
+    def _rows(self) -> Any:
+        from airflow_provider_telekom_sms.campaign.files import SUFFIXES
+        from airflow_provider_telekom_sms.campaign.query import Query
+        from airflow_provider_telekom_sms.exceptions import SourceError
+
+        source = reveal(self.source)
+        if self.sql is not None:
+            return Query(self.sql, str(self.sql_conn_id), reveal(self.sql_parameters))
+        if isinstance(source, str) and source is not self.source and not source.lower().endswith(SUFFIXES):
+            # It may hold rows, so it must not be quoted.
+            raise SourceError(
+                f"source: a template gave text that is no path, {self.source}; give a task's output itself, "
+                "or set render_template_as_native_obj=True on the DAG"
+            )
+        return source
+
+
+class DrainingOperator(CampaignOperator, SendingOperator):
+    """Sends a campaign: has its speed, and what becomes of messages in doubt and rejected."""
+
+    _advice = (
+        "on_in_doubt='skip' leaves them, 'resend' sends them again, perhaps twice; "
+        "or settle them one by one: python -m airflow_provider_telekom_sms ledger settle"
+    )
+
+    def __init__(
+        self,
+        *,
+        on_in_doubt: Literal["fail", "skip", "resend"] = "fail",
+        on_rejected: Literal["keep", "resend"] = "keep",
+        fail_on: float | Literal["any"] | None = None,
+        concurrency: int = 16,
+        rate_limit: float | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.on_in_doubt = on_in_doubt
+        self.on_rejected = on_rejected
+        self.fail_on = fail_on
+        self.concurrency = concurrency
+        self.rate_limit = rate_limit
+        check_choice(self, "on_in_doubt", "fail", "skip", "resend")
+        check_choice(self, "on_rejected", "keep", "resend")
+        if fail_on not in (None, "any") and not _is_number(fail_on, 0, 1):
+            raise wrong("fail_on", fail_on, "None, 'any', or a share from 0 to 1")
+        if not isinstance(concurrency, int) or not 1 <= concurrency <= 1000:
+            raise wrong("concurrency", concurrency, "1 to 1000")
+        if rate_limit is not None and not _is_number(rate_limit, 1e-6):
+            raise wrong("rate_limit", rate_limit, "None, or messages per second above 0")
+
+    def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:
+        """Go on after the trigger; what was sent stands in the ledger."""
+        by_code = self._read_event(event)
+        return self._delivered(self._ledger(), self._campaign(context)[0], by_code)
+
+    def _job(self, context: Context, spec: CampaignSpec | None) -> Job:
+        from airflow_provider_telekom_sms.campaign.run import Job
+
+        campaign_id, slot = self._campaign(context)
+        return Job(
+            campaign_id=campaign_id,
+            slot=slot,
+            spec=spec,
+            concurrency=self.concurrency,
+            rate_limit=self.rate_limit,
+            yields=self.deferrable,
+            on_in_doubt=self.on_in_doubt,
+            on_rejected=self.on_rejected,
+            report_path=self.report_path,
+        )
+
+    def _send(self, context: Context, job: Job) -> dict[str, Any]:
+        from airflow_provider_telekom_sms.ledger.delivery import Scope
+
+        ledger = self._ledger()
+        result = self._run(context, ledger, job)
+        self.log.info("Campaign %s: %s", job.campaign_id, in_words(result.counts))
+        self._give_verdict(ledger, job, result)
+        if result.last:
+            self._fail_if_rejected(result.counts)
+        if self.wait_for_delivery and result.last and result.counts.accepted:
+            progress = self._await_delivery(ledger, Scope(job.campaign_id))
+            return self._delivered(ledger, job.campaign_id, progress.by_code)
+        return self._summary(job.campaign_id, result.counts)
+
+    def _fail_if_rejected(self, counts: Counts) -> None:
+        if self.fail_on is None or not counts.rejected:
+            return
+        share = counts.rejected / (counts.rejected + counts.accepted + counts.in_doubt)
+        if self.fail_on == "any" or share > float(self.fail_on):
+            raise AirflowFailException(
+                f"fail_on={self.fail_on!r}: {counts.rejected} messages ({share:.1%}) were rejected"
+            )
+
+    def _delivered(self, ledger: Ledger, campaign_id: str, by_code: dict[str, int]) -> dict[str, Any]:
+        from airflow_provider_telekom_sms.campaign.polling import Criteria
+        from airflow_provider_telekom_sms.campaign.report import write_report
+        from airflow_provider_telekom_sms.ledger import reporting
+
+        self.log.info("Delivery of campaign %s: %s", campaign_id, describe(by_code))
+        number = reporting.campaign_number(ledger, campaign_id)
+        if self.report_path:
+            write_report(ledger, number, self.report_path)
+        summary = self._summary(campaign_id, reporting.counts(ledger, number))
+        delivered = Criteria().successes(by_code)
+        undelivered = sum(by_code.values()) - delivered
+        return {**summary, "delivered": delivered, "undelivered": undelivered, "delivery": by_code}
+
+
+def identity(context: Context, *, with_map_index: bool = False) -> tuple[str, str]:
+    """
+    Give the default campaign id and the slot: what stays the same from try to try of a task instance.
+
+    Mapped single sends share a campaign, so that none of them repeats another's number and text.
+    """
+    ti: Any = context.get("ti")
+    if ti is None:
+        # Outside a task there are no tries to tell apart.
+        return (unique := f"adhoc/{uuid.uuid4()}"), unique
+    task = f"{ti.dag_id}/{ti.task_id}/{ti.run_id}"
+    map_index = getattr(ti, "map_index", -1)
+    slot = f"{task}/{map_index}"
+    return (slot if with_map_index and map_index >= 0 else task), slot
+
+
+def in_words(counts: Counts) -> str:
+    """Say in words how a campaign stands."""
+    return ", ".join(f"{number} {name}" for name, number in counts.as_dict().items() if number) or "no rows"
+
+
+def check_choice(operator: Any, name: str, *allowed: str) -> None:
+    """Check a setting that is one of a few words."""
+    if getattr(operator, name) not in allowed:
+        raise wrong(name, getattr(operator, name), ", ".join(map(repr, allowed)))
+
+
+def wrong(name: str, found: object, allowed: str) -> Exception:
+    """Give the error for a setting that no run can use."""
+    from airflow_provider_telekom_sms.exceptions import ConfigurationError
+
+    return ConfigurationError(f"{name}: found {found!r}, allowed: {allowed}")
+
+
+def _error(message: str) -> Exception:
+    from airflow_provider_telekom_sms.exceptions import TelekomSmsError
+
+    return TelekomSmsError(message)
+
+
+def _is_number(value: Any, least: float, most: float = float("inf")) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and least <= value <= most

@@ -186,6 +186,7 @@ class SendingOperator(LedgerOperator):
 
     def _wait_without_worker(self, result: Result) -> None:
         from airflow_provider_telekom_sms.exceptions import RateLimitedError
+        from airflow_provider_telekom_sms.ledger.store import State
 
         drained = result.drained
         if drained.wait:
@@ -194,7 +195,7 @@ class SendingOperator(LedgerOperator):
             self._defer_for(PAUSE, "the campaign to be resumed")
         error = drained.stopped_by
         # Only where something got through: an API that takes nothing at all is worth an alarm.
-        if isinstance(error, RateLimitedError) and any(drained.counts.values()):
+        if isinstance(error, RateLimitedError) and drained.counts.get(State.ACCEPTED):
             self._defer_for(max(PAUSE, error.retry_after or 0), "the API, which had too many requests")
 
     def _defer_for(self, seconds: float, what: str) -> NoReturn:

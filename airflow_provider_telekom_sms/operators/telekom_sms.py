@@ -267,6 +267,10 @@ class TelekomSmsCampaignPlanOperator(PlanningOperator):
     template_ext: Sequence[str] = (".sql",)
     template_fields_renderers = {"sql": "sql"}  # noqa: RUF012
 
+    def __init__(self, *, multiple_outputs: bool = True, **kwargs: Any) -> None:
+        # So that plan.output["campaign_id"] is the id, and not what was left under that key by nobody.
+        super().__init__(multiple_outputs=multiple_outputs, **kwargs)
+
     @not_retried()
     def execute(self, context: Context) -> dict[str, Any]:
         """Plan, unless an earlier try did, and say what would be sent."""

@@ -221,8 +221,6 @@ def test_csv_settings(tmp_path):
 
 
 def test_files_are_closed_when_an_entry_fails(tmp_path):
-    frame = pd.DataFrame({"phone": ["0903123456"] * 20_000 + [None], "n": 1})
-    frame["phone"] = frame["phone"].astype("object")
     path = tmp_path / "a.parquet"
     pd.DataFrame({"phone": [903123456] * 20_000, "n": 1}).to_parquet(path)
     refused(path)

@@ -50,8 +50,8 @@ def describe_plan(summary: dict[str, Any]) -> str:
         f"Campaign `{summary['campaign_id']}`: **{summary['messages']} messages**, "
         f"{summary['parts']} parts{price}",
         "",
-        f"Of {summary['total']} rows {summary['invalid']} are invalid, {summary['duplicate']} are duplicates "
-        f"and {summary['suppressed']} are suppressed.",
+        f"Of {summary['total']} rows: {summary['invalid']} invalid, {summary['duplicate']} duplicate, "
+        f"{summary['suppressed']} suppressed.",
     ]
     lines += _table(summary["by_parts"])
     if costs := in_words(summary["costs"]) if "costs" in summary else []:
@@ -62,7 +62,7 @@ def describe_plan(summary: dict[str, Any]) -> str:
         lines += [f"- row {found['row']}: {found['reason']}" for found in summary["invalid_rows"]]
     if samples := summary.get("samples"):
         lines += ["", "Samples, with what comes from the rows masked:", ""]
-        lines += [f"- row {sample['row']}, to {sample['to']}: {sample['text']}" for sample in samples]
+        lines += [f"- row {one['row']}, to {one['to']}: {' '.join(one['text'].split())}" for one in samples]
     return "\n".join(lines)
 
 

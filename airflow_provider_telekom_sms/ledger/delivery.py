@@ -131,7 +131,7 @@ def due(ledger: Ledger, scope: Scope, limit: int, until: int | None = None) -> t
         sa.select(_m.id, _m.message_id, _m.delivery_code, _m.state_at, _m.trouble_since, _p.fallback)
         .join(schema.plan, _p.id == _m.plan_id)
         .where(sa.text("telekom_sms_message.state = 'accepted' AND NOT is_final"), *scope.where())
-        .order_by(_m.next_check_at)
+        .order_by(_m.next_check_at, _m.id)
         .limit(limit)
     )
     with ledger.reading() as connection:

@@ -20,6 +20,7 @@ from airflow_provider_telekom_sms.exceptions import (
     SupersededError,
 )
 from airflow_provider_telekom_sms.ledger import schema
+from airflow_provider_telekom_sms.ledger.bulk import Bulk, Values
 from airflow_provider_telekom_sms.ledger.store import Ledger, State
 
 #: Rows written in one transaction, so that none blocks others for long.
@@ -306,8 +307,8 @@ def add(ledger: Ledger, owner: Owner, plan_id: int, rows: Sequence[PlannedRow]) 
         _hold(connection, owner)
         _must_live(connection, owner, ledger.now(connection))
         first_rows = _known(connection, owner, plan_id, [r.key_hash for r in rows if r.key_hash])
-        values = [_values(owner, plan_id, row, first_rows) for row in rows]
-        connection.execute(schema.message.insert(), values)
+        values = [_values(row, first_rows) for row in rows]
+        _INSERT.execute(connection, values, campaign_id=owner.campaign_id, plan_id=plan_id)
     return [row for row, v in zip(rows, values, strict=True) if v["state"] == State.PLANNED]
 
 
@@ -361,21 +362,34 @@ def _known(connection: Connection, owner: Owner, plan_id: int, keys: list[bytes]
     }
 
 
-def _values(owner: Owner, plan_id: int, row: PlannedRow, first_rows: dict[bytes, str]) -> dict[str, Any]:
+def _inserting(new: Values, table: sa.FromClause | None) -> sa.Insert:
+    same = {name: sa.bindparam(name, type_=sa.BigInteger) for name in ("campaign_id", "plan_id")}
+    values = {**same, **dict(new.items())}
+    if table is None:
+        return schema.message.insert().values(values)
+    return schema.message.insert().from_select(list(values), sa.select(*values.values()).select_from(table))
+
+
+_INSERT = Bulk(
+    {name: _m[name].type for name in ("row", "key_hash", "key", "phone", "text", "parts", "state", "reason")},
+    _inserting,
+)
+
+
+def _values(row: PlannedRow, first_rows: dict[bytes, str]) -> dict[str, Any]:
     first = first_rows.get(row.key_hash) if row.key_hash else None
     if row.key_hash and first is None:
         first_rows[row.key_hash] = f"row {row.row}"
     duplicate = first is not None
+    state = State.DUPLICATE if duplicate else row.state
     return {
-        "campaign_id": owner.campaign_id,
-        "plan_id": plan_id,
         "row": row.row,
         "key_hash": None if duplicate else row.key_hash,
         "key": row.key,
         "phone": row.phone,
-        "text": row.text if row.state == State.PLANNED and not duplicate else None,
+        "text": row.text if state == State.PLANNED else None,
         "parts": row.parts,
-        "state": State.DUPLICATE if duplicate else row.state,
+        "state": state.value,
         "reason": f"the same as {first}" if duplicate else row.reason,
     }
 

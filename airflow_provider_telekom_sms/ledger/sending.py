@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from airflow_provider_telekom_sms.ledger import schema
+from airflow_provider_telekom_sms.ledger.bulk import Bulk, Values
 from airflow_provider_telekom_sms.ledger.planning import Owner, insert_into, renew
 from airflow_provider_telekom_sms.ledger.store import Ledger, State
 
@@ -101,6 +102,7 @@ def exchange(
     *,
     plan_id: int | None = None,
     rate: RateLimit | None = None,
+    known: Collection[int] | None = None,
 ) -> Exchange:
     """
     Record outcomes and claim more, in one durable transaction.
@@ -108,6 +110,8 @@ def exchange(
     :param want: how many messages to claim at most
     :param plan_id: claim from this plan only; None for all that the campaign has ready
     :param rate: the limit that the key is under
+    :param known: the claims that this owner has heard of, where the answer to an earlier exchange was lost:
+        what that one claimed is given first
     :raises LedgerError: when the database fails; then nothing was recorded and nothing claimed
     """
     with ledger.transaction() as connection:
@@ -117,17 +121,20 @@ def exchange(
             _record(connection, owner, outcomes, now)
         if not alive:
             return Exchange([], len(outcomes), halted="superseded")
+        # Here and not before: the earlier one may be committed as late as this, and the renewal waits for it.
+        lost = [] if known is None else _unheard(connection, owner, known)
+        want -= len(lost)
         state = connection.scalar(_STATE, {"campaign": owner.campaign_id})
         if state != "active":
-            return Exchange([], len(outcomes), halted=str(state))
+            return Exchange(lost, len(outcomes), halted=str(state))
         if want <= 0:
-            return Exchange([], len(outcomes))
+            return Exchange(lost, len(outcomes))
         granted, wait = _grant(connection, rate, want, now) if rate else (want, 0.0)
         claimed = _claim(connection, owner, granted, plan_id, now) if granted else []
         if rate and granted > len(claimed):
             _give_back(connection, rate, granted - len(claimed))
         # Fewer than were granted means that nothing is left, whatever the rate.
-        return Exchange(claimed, len(outcomes), wait if len(claimed) == granted else 0.0)
+        return Exchange(lost + claimed, len(outcomes), wait if len(claimed) == granted else 0.0)
 
 
 # What an exchange executes is built once: to build a statement costs more than to run it.
@@ -175,63 +182,72 @@ def _claim(connection: Connection, owner: Owner, want: int, plan_id: int | None,
     return claimed
 
 
-def adopt(ledger: Ledger, owner: Owner, known: Collection[int]) -> list[Claimed]:
-    """
-    Give what this owner has claimed and never heard of, because the database went away as it answered.
-
-    :param known: the claims that it did hear of
-    """
+def _unheard(connection: Connection, owner: Owner, known: Collection[int]) -> list[Claimed]:
+    """Give what this owner has claimed and never heard of, because the database went away as it answered."""
     mine = sa.select(_m.id, _m.plan_id, _m.phone, _m.text).where(
         _m.owner_id == owner.id, sa.text("state = 'claimed'")
     )
-    with ledger.reading() as connection:
-        return [Claimed(*row) for row in connection.execute(mine) if row.id not in known]
+    return [Claimed(*row) for row in connection.execute(mine.order_by(_m.id)) if row.id not in known]
 
 
-_NEW_REASON = sa.bindparam("new_reason", type_=sa.Text)
-#: Only the owner's own claims; in doubt too, where a later try has declared this owner dead by mistake, and
-#: planned, where that one is then to be sent again but is not yet.
-_MINE = sa.and_(
-    _m.id == sa.bindparam("row_id"),
-    _m.owner_id == sa.bindparam("by_owner"),
-    sa.text("state IN ('claimed', 'in_doubt', 'planned')"),
-)
-_SETTLE = (
-    schema.message.update()
-    .where(_MINE)
-    .values(
-        state=sa.bindparam("new_state"),
-        state_at=sa.bindparam("now"),
-        reason=_NEW_REASON,
-        message_id=sa.bindparam("new_message_id", type_=sa.Text),
-        parts=sa.func.coalesce(sa.bindparam("new_parts", type_=sa.SmallInteger), _m.parts),
-        text=sa.case((sa.bindparam("erase", type_=sa.Boolean), sa.null()), else_=_m.text),
-        next_check_at=sa.bindparam("check_at", type_=sa.BigInteger),
-        # What surely never left is nobody's: it can be planned anew.
-        owner_id=sa.case((sa.bindparam("release", type_=sa.Boolean), sa.null()), else_=_m.owner_id),
+def _settling(new: Values, table: sa.FromClause | None) -> sa.Update:
+    """
+    Give the statement that records outcomes.
+
+    Only of the owner's own claims; in doubt too, where a later try has declared this owner dead by mistake,
+    and planned, where that one is then to be sent again but is not yet.
+    """
+    return (
+        schema.message.update()
+        .where(
+            _m.id == new["row_id"],
+            _m.owner_id == sa.bindparam("by_owner", type_=sa.BigInteger),
+            sa.text("state IN ('claimed', 'in_doubt', 'planned')"),
+        )
+        .values(
+            state=new["new_state"],
+            state_at=sa.bindparam("now", type_=sa.BigInteger),
+            reason=new["new_reason"],
+            message_id=new["new_message_id"],
+            parts=sa.func.coalesce(new["new_parts"], _m.parts),
+            text=sa.case((new["erase"], sa.null()), else_=_m.text),
+            next_check_at=new["check_at"],
+            # What surely never left is nobody's: it can be planned anew.
+            owner_id=sa.case((new["release"], sa.null()), else_=_m.owner_id),
+        )
     )
+
+
+_SETTLE = Bulk(
+    {
+        "row_id": sa.BigInteger(),
+        "new_state": sa.Text(),
+        "new_reason": sa.Text(),
+        "new_message_id": sa.Text(),
+        "new_parts": sa.SmallInteger(),
+        "erase": sa.Boolean(),
+        "check_at": sa.BigInteger(),
+        "release": sa.Boolean(),
+    },
+    _settling,
 )
 
 
 def _record(connection: Connection, owner: Owner, outcomes: Sequence[Outcome], now: int) -> None:
-    connection.execute(
-        _SETTLE,
-        [
-            {
-                "row_id": o.id,
-                "by_owner": owner.id,
-                "new_state": o.state,
-                "now": now,
-                "new_reason": o.reason,
-                "new_message_id": o.message_id,
-                "new_parts": o.parts,
-                "erase": o.state == State.ACCEPTED and not o.keep_text,
-                "release": o.state == State.PLANNED,
-                "check_at": (o.check_at or now) if o.state == State.ACCEPTED else None,
-            }
-            for o in outcomes
-        ],
-    )
+    rows = [
+        {
+            "row_id": o.id,
+            "new_state": o.state.value,
+            "new_reason": o.reason,
+            "new_message_id": o.message_id,
+            "new_parts": o.parts,
+            "erase": o.state == State.ACCEPTED and not o.keep_text,
+            "check_at": (o.check_at or now) if o.state == State.ACCEPTED else None,
+            "release": o.state == State.PLANNED,
+        }
+        for o in outcomes
+    ]
+    _SETTLE.execute(connection, rows, by_owner=owner.id, now=now)
 
 
 def _rate_key(rate: RateLimit) -> str:

@@ -254,7 +254,7 @@ def test_a_file_that_may_not_grow(tmp_path, processes):
     assert not any(secret in error for secret in SECRETS)
 
 
-@pytest.mark.parametrize("wrong", [{"state": None}, {"reason": object()}])
+@pytest.mark.parametrize("wrong", [{"row": None}, {"reason": object()}])
 def test_what_was_to_be_written_is_in_no_error(desk, ledger, wrong):
     owner = desk.begin()
     plan_id = planning.begin_plan(ledger, owner, "", "{}", fallback=False)

@@ -251,12 +251,16 @@ class Engine:
 
     def _exchange_once(self, outcomes: list[Outcome], want: int, again: bool) -> Exchange:
         # The answer may have been lost after the commit: recorded again nothing changes, but what was claimed
-        # then is not to be claimed anew, and is in no doubt, for it never left.
-        lost = sending.adopt(self._ledger, self._owner, self._outstanding) if again else []
+        # then is in no doubt, for it never left.
         result = sending.exchange(
-            self._ledger, self._owner, outcomes, want - len(lost), plan_id=self._plan_id, rate=self._rate
+            self._ledger,
+            self._owner,
+            outcomes,
+            want,
+            plan_id=self._plan_id,
+            rate=self._rate,
+            known=self._outstanding if again else None,
         )
-        result.claimed.extend(lost)
         for plan_id in {message.plan_id for message in result.claimed} - self._settings.keys():
             self._settings[plan_id] = MessageSettings.from_json(sending.parameters(self._ledger, plan_id))
         return result

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import tempfile
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from airflow_provider_telekom_sms.hooks.telekom_sms import TelekomSmsHook
 
 log = logging.getLogger(__name__)
+
+#: Seconds to wait where all that is left is in another's transaction, which may claim it or give it back.
+HELD_BY_OTHERS = 1.0
 
 
 @dataclass(frozen=True)
@@ -129,12 +133,17 @@ def _attempt(
             sending.requeue(ledger, owner, State.IN_DOUBT, own)
         if job.on_rejected == "resend":
             sending.requeue(ledger, owner, State.REJECTED, own)
+        counts: Counter[State] = Counter()
         while not (drained.stopped_by or drained.halted or drained.wait):
             # Again where another try gave back what it had claimed.
             left = reporting.counts(ledger, owner.campaign_id, own).planned
             if not left:
                 break
             drained = _drain(ledger, hook, job, owner, own, left, stop)
+            counts.update(drained.counts)
+            if not drained.counts:
+                stop.wait(HELD_BY_OTHERS)
+        drained.counts = dict(counts)
     return plan_id, drained
 
 

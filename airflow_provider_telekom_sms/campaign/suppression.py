@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 
 #: Unusable entries that an error or the log names by their rows.
 SHOWN = 5
+#: An entry with fewer digits was never a mobile number.
+ENOUGH_DIGITS = 6
 
 _ALLOWED = (
     "a list of numbers, a path (.csv, .csv.gz, .parquet), SQL (SELECT …), a DataFrame, a list of dicts "
@@ -71,7 +73,7 @@ def load_suppression(
     Read the numbers that must not get a message; they are normalised as those of recipients are.
 
     Blank entries are ignored. Entries that are no Slovak mobile number are nobody's whom a campaign could
-    reach: the log warns of them.
+    reach: the log warns of them. What looks like a damaged number may be somebody's, and is an error.
 
     :param given: a list of numbers, SQL that begins with SELECT or WITH, or what :func:`~.sources.open_rows`
         takes
@@ -95,7 +97,7 @@ def _checked_text(text: str, conn_id: str | None, parameters: Any) -> str | Quer
     if is_query(text):
         if not conn_id:
             raise SourceError(
-                "suppression: SQL needs a connection; set conn_id to an Airflow connection to the database"
+                "suppression: SQL needs a connection; set sql_conn_id to an Airflow connection to the database"
             )
         return Query(text, conn_id, parameters)
     if not text.lower().endswith(SUFFIXES):
@@ -161,7 +163,11 @@ def _read(rows: Rows, column: str) -> array[int]:
                 numbers.append(int(parse_mobile(entry)))
                 continue
             except InvalidPhoneNumberError:
-                pass
+                if _may_be_somebodys(entry):
+                    raise SourceError(
+                        f"{name}, row {row.number}: found what is no phone number and may have been one; "
+                        "mend it or take it out, or somebody who opted out may get a message"
+                    ) from None
         bad += 1
         if bad <= SHOWN:
             shown.append(row.number)
@@ -176,6 +182,20 @@ def _read(rows: Rows, column: str) -> array[int]:
             name, bad, bad + len(numbers), where,
         )  # fmt: skip
     return numbers
+
+
+def _may_be_somebodys(entry: str) -> bool:
+    """Tell a mobile number that was damaged, as by a spreadsheet, from a landline or a foreign one."""
+    from phonenumbers import NumberParseException, PhoneNumberType, is_valid_number, number_type, parse
+
+    if sum(map(str.isdecimal, entry)) < ENOUGH_DIGITS:
+        return False
+    try:
+        number = parse(entry[:100], "SK")
+    except NumberParseException:
+        return True
+    slovak_mobile = number.country_code == 421 and number_type(number) == PhoneNumberType.MOBILE
+    return slovak_mobile or not is_valid_number(number)
 
 
 def _sorted(numbers: array[int]) -> array[int]:

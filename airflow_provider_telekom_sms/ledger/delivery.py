@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from airflow_provider_telekom_sms.api import delivery as api
 from airflow_provider_telekom_sms.exceptions import LedgerError
 from airflow_provider_telekom_sms.ledger import schema
+from airflow_provider_telekom_sms.ledger.bulk import Bulk, Values
 from airflow_provider_telekom_sms.ledger.planning import _campaign
 from airflow_provider_telekom_sms.ledger.store import Ledger, State
 
@@ -148,18 +149,34 @@ def record(ledger: Ledger, checks: Sequence[Check]) -> None:
         ids = [check.id for check in checks]
         known = sa.select(_m.id, _m.delivery_code).where(_m.id.in_(ids)).with_for_update()
         current = {row.id: row.delivery_code for row in connection.execute(known)}
-        connection.execute(
-            schema.message.update()
-            .where(_m.id == sa.bindparam("row_id"))
-            .values(
-                delivery_code=sa.bindparam("code"),
-                delivered_at=sa.func.coalesce(sa.bindparam("at", type_=sa.BigInteger), _m.delivered_at),
-                is_final=sa.or_(_m.is_final, sa.bindparam("final", type_=sa.Boolean)),
-                trouble_since=sa.bindparam("trouble", type_=sa.BigInteger),
-                next_check_at=sa.bindparam("check_at", type_=sa.BigInteger),
-            ),
-            [_values(check, current.get(check.id)) for check in checks],
+        _LEARN.execute(connection, [_values(check, current.get(check.id)) for check in checks])
+
+
+def _learning(new: Values, table: sa.FromClause | None) -> sa.Update:
+    return (
+        schema.message.update()
+        .where(_m.id == new["row_id"])
+        .values(
+            delivery_code=new["code"],
+            delivered_at=sa.func.coalesce(new["at"], _m.delivered_at),
+            is_final=sa.or_(_m.is_final, new["final"]),
+            trouble_since=new["trouble"],
+            next_check_at=new["check_at"],
         )
+    )
+
+
+_LEARN = Bulk(
+    {
+        "row_id": sa.BigInteger(),
+        "code": sa.Text(),
+        "at": sa.BigInteger(),
+        "final": sa.Boolean(),
+        "trouble": sa.BigInteger(),
+        "check_at": sa.BigInteger(),
+    },
+    _learning,
+)
 
 
 def _values(check: Check, current: str | None) -> dict[str, object]:

@@ -133,7 +133,7 @@ def test_a_repr_shows_no_number():
 
 
 def test_unusable_entries_are_counted(caplog):
-    landline, foreign, words = "02/12123456", "+420603123456", "Ján 0903123456"
+    landline, foreign, words = "02/57291111", "+420603123456", "nemá"
     with caplog.at_level(logging.WARNING):
         found = load(["0903123456", landline, "", foreign, words])
     assert len(found) == 1
@@ -161,7 +161,17 @@ def test_a_wrong_column_lets_nobody_through():
         "suppression: list, column 'phone': of 2 entries none is a Slovak mobile number (rows 1, 2); "
         "is it the right column?"
     )
-    assert "none is a Slovak mobile number (rows 2)" in refused(["", "02/12123456"])
+    assert "none is a Slovak mobile number (rows 2)" in refused(["", "02/57291111"])
+
+
+@pytest.mark.parametrize(
+    "entry",
+    ["4,21903E+11", "903123456.0", "0903123456, 0904123456", "Ján 0903123456", "0903 12 34", "0903l23456"],
+)
+def test_a_damaged_number_may_be_somebodys(entry):
+    found = refused(["0903123456", entry])
+    assert "row 2: found what is no phone number and may have been one" in found
+    assert entry not in found
 
 
 @pytest.mark.parametrize("entry", [421903123456, 903123456.0, True, b"0903123456", ("0903123456",)])
@@ -263,7 +273,9 @@ def test_sql(lite, sql, parameters):
 
 def test_sql_that_cannot_be_used(lite):
     for conn_id in (None, ""):
-        assert "set conn_id to an Airflow connection" in refused("SELECT phone FROM optouts", conn_id=conn_id)
+        assert "set sql_conn_id to an Airflow connection" in refused(
+            "SELECT phone FROM optouts", conn_id=conn_id
+        )
     assert "there is no Airflow connection 'nowhere'" in refused("SELECT 1", conn_id="nowhere")
     assert "query over 'lite' failed" in refused("SELECT phone FROM nowhere", conn_id="lite")
     assert "its columns are: 'phone', 'at', 'n'" in refused("SELECT * FROM optouts", "other", "lite")

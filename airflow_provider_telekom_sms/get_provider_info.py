@@ -10,8 +10,9 @@ _INTEGRATION = "Telekom SMS"
 _PACKAGE = "airflow_provider_telekom_sms"
 
 
-def _modules(kind: str) -> list[dict[str, Any]]:
-    return [{"integration-name": _INTEGRATION, "python-modules": [f"{_PACKAGE}.{kind}.telekom_sms"]}]
+def _modules(kind: str, *names: str) -> list[dict[str, Any]]:
+    modules = [f"{_PACKAGE}.{kind}.{name}" for name in names or ("telekom_sms",)]
+    return [{"integration-name": _INTEGRATION, "python-modules": modules}]
 
 
 def _option(description: str, example: str) -> dict[str, Any]:
@@ -40,7 +41,7 @@ def get_provider_info() -> dict[str, Any]:
         ],
         "connection-types": [CONNECTION_TYPE],
         "hooks": _modules("hooks"),
-        "operators": _modules("operators"),
+        "operators": _modules("operators", "telekom_sms", "ledger"),
         "sensors": _modules("sensors"),
         "triggers": _modules("triggers"),
         "config": {

@@ -15,7 +15,7 @@ SLICE = 10_000
 _AS_TEXT = 'dtype={{"{0}": "string"}} in pandas, CAST({0} AS VARCHAR) in SQL'
 
 #: Seven digits or more, however they are grouped: a phone number, not the name of a column.
-_LOOKS_LIKE_DATA = re.compile(r"(?:\d[ /.()-]{0,2}){7}").search
+_LOOKS_LIKE_DATA = re.compile(r"(?:\d\W{0,2}){7}").search
 
 #: Types of which no value is missing.
 _NEVER_MISSING = frozenset({str, int, bool})

@@ -97,7 +97,7 @@ def _checked_text(text: str, conn_id: str | None, parameters: Any) -> str | Quer
     if is_query(text):
         if not conn_id:
             raise SourceError(
-                "suppression: SQL needs a connection; set sql_conn_id to an Airflow connection to the database"
+                "suppression: SQL needs a connection; set sql_conn_id to an Airflow connection to run it over"
             )
         return Query(text, conn_id, parameters)
     if not text.lower().endswith(SUFFIXES):

@@ -95,6 +95,7 @@ def begin(ledger: Ledger, campaign: str, slot: str) -> Owner:
         now = ledger.now(connection)
         campaign_id = _campaign(connection, campaign, now)
         _refuse_cancelled(connection, campaign_id, campaign)
+        _shorten_leases(connection, campaign_id, now)
         dead = sa.and_(
             _o.campaign_id == campaign_id,
             _o.ended_at.is_(None),
@@ -128,6 +129,15 @@ def end(ledger: Ledger, owner: Owner) -> bool:
             _o.campaign_id == owner.campaign_id, _o.ended_at.is_(None), _o.lease_until >= now
         )
         return connection.scalar(others.limit(1)) is None
+
+
+def _shorten_leases(connection: Connection, campaign_id: int, now: int) -> None:
+    """Nobody is given so long a lease: the clock was set back, and the dead must not live on for as long."""
+    connection.execute(
+        schema.owner.update()
+        .where(_o.campaign_id == campaign_id, _o.ended_at.is_(None), _o.lease_until > now + LEASE_MS)
+        .values(lease_until=now + LEASE_MS)
+    )
 
 
 def _end(connection: Connection, which: sa.ColumnElement[bool], now: int) -> None:
@@ -226,6 +236,7 @@ def begin_plan(
         _hold(connection, owner)
         now = ledger.now(connection)
         _must_live(connection, owner, now)
+        _shorten_leases(connection, owner.campaign_id, now)
         silent = sa.and_(
             _o.campaign_id == owner.campaign_id,
             _o.ended_at.is_(None),

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 
 import pytest
 
@@ -306,3 +307,24 @@ def test_a_plan_of_which_something_was_claimed_is_not_removed(desk, ledger, stat
         planning.remove_plan(ledger, plan_id)
     assert len(desk.states()) == 3
     assert len(sending.exchange(ledger, owner, [], 2).claimed) == 2
+
+
+def test_a_clock_that_was_set_back(desk, ledger, monkeypatch):
+    """The dead do not live on for as long, and all else goes on."""
+    dead = desk.begin(slot="dead")
+    planning.begin_plan(ledger, dead, "print", "{}", fallback=False)
+    now, back = ledger.now, [86_400_000]
+    monkeypatch.setattr(ledger, "now", lambda connection: now(connection) - back[0])
+    owner = desk.begin(slot="slot")
+    with pytest.raises(CampaignBusyError):
+        desk.plan(owner)
+    back[0] -= LEASE_MS + 1
+    with pytest.raises(CampaignBusyError):
+        desk.plan(owner)  # sees that the other is dead; the next look removes what it left
+    desk.plan(owner, 3)
+    claimed = sending.exchange(ledger, owner, [], 2).claimed
+    assert len(claimed) == 2
+    again = desk.begin(slot="slot")
+    assert Counter(desk.states().values()) == {"in_doubt": 2, "planned": 1}
+    assert len(sending.exchange(ledger, again, [], 9).claimed) == 1
+    assert planning.end(ledger, again)

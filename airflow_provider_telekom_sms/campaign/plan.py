@@ -186,10 +186,13 @@ class Guards:
         return None if self.price_per_part is None else round(parts * self.price_per_part, 6)
 
 
-def ensure_plan(ledger: Ledger, owner: Owner, spec: CampaignSpec) -> int:
+def ensure_plan(
+    ledger: Ledger, owner: Owner, spec: CampaignSpec, suppressed: Suppression | None = None
+) -> int:
     """
     Give the plan of this slot: the one an earlier try made, or a new one.
 
+    :param suppressed: what :func:`suppression_of` gave
     :return: the plan's number; it is ready to be sent from
     :raises SourceError: for a source that cannot be used
     :raises PlanError: when a guard speaks, or what was planned before was changed after something was claimed
@@ -200,11 +203,8 @@ def ensure_plan(ledger: Ledger, owner: Owner, spec: CampaignSpec) -> int:
         planning.remove_plan(ledger, found.id)
         log.info("Text, source or parameters changed since the last try: the campaign is planned anew")
         found = None
-    suppressed = _suppression(spec)
     if found is not None:
         log.info("The campaign is planned already; it goes on where the last try stopped")
-        if suppressed:
-            planning.leave_out(ledger, owner, found.id, suppressed.__contains__)
         _check(ledger, owner, found.id, spec)
         return found.id
     with (
@@ -224,7 +224,12 @@ def ensure_plan(ledger: Ledger, owner: Owner, spec: CampaignSpec) -> int:
     return plan_id
 
 
-def _suppression(spec: CampaignSpec) -> Suppression | None:
+def suppression_of(spec: CampaignSpec) -> Suppression | None:
+    """
+    Read the numbers that must not get a message; None where none are given.
+
+    :raises SourceError: when they cannot be read
+    """
     if spec.suppression is None:
         return None
     found = load_suppression(

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 from sqlalchemy.engine import URL
 
 from airflow_provider_telekom_sms.campaign.engine import Drained, Engine, run_blocking
-from airflow_provider_telekom_sms.campaign.plan import CampaignSpec, ensure_plan
+from airflow_provider_telekom_sms.campaign.plan import CampaignSpec, ensure_plan, suppression_of
 from airflow_provider_telekom_sms.campaign.report import write_report
 from airflow_provider_telekom_sms.exceptions import LedgerError
 from airflow_provider_telekom_sms.ledger import planning, reporting, sending
@@ -121,11 +121,12 @@ def run_job(
 def _attempt(
     ledger: Ledger, hook: TelekomSmsHook, job: Job, owner: Owner, stop: threading.Event
 ) -> tuple[int | None, Drained]:
-    plan_id = None
+    plan_id = suppressed = None
     if job.spec is None:
         planning.require_ready(ledger, owner)
     else:
-        plan_id = ensure_plan(ledger, owner, job.spec)
+        suppressed = suppression_of(job.spec)
+        plan_id = ensure_plan(ledger, owner, job.spec, suppressed)
     drained = Drained()
     if job.sends:
         own = plan_id if job.own_plan_only else None
@@ -133,6 +134,9 @@ def _attempt(
             sending.requeue(ledger, owner, State.IN_DOUBT, own)
         if job.on_rejected == "resend":
             sending.requeue(ledger, owner, State.REJECTED, own)
+        if suppressed:
+            # Of plans that were made before, and of what is to be sent again.
+            planning.leave_out(ledger, owner, suppressed.__contains__)
         counts: Counter[State] = Counter()
         while not (drained.stopped_by or drained.halted or drained.wait):
             # Again where another try gave back what it had claimed.

@@ -94,20 +94,27 @@ def begin(ledger: Ledger, campaign: str, slot: str) -> Owner:
     with ledger.transaction() as connection:
         now = ledger.now(connection)
         campaign_id = _campaign(connection, campaign, now)
-        _refuse_cancelled(connection, campaign_id, campaign)
+        refuse_cancelled(connection, campaign_id, campaign)
         _shorten_leases(connection, campaign_id, now)
         dead = sa.and_(
             _o.campaign_id == campaign_id,
             _o.ended_at.is_(None),
             sa.or_(_o.slot == slot, _o.lease_until < now),
         )
-        _end(connection, dead, now)
+        end_where(connection, dead, now)
         new = {"campaign_id": campaign_id, "slot": slot, "started_at": now, "lease_until": now + LEASE_MS}
         owner_id = connection.scalar(schema.owner.insert().values(new).returning(_o.id))
     return Owner(int(owner_id or 0), campaign_id, slot)
 
 
-def _refuse_cancelled(connection: Connection, campaign_id: int, campaign: str) -> None:
+def refuse_cancelled(connection: Connection, campaign_id: int, campaign: str) -> None:
+    """
+    Check that nobody cancelled a campaign.
+
+    :param campaign_id: its number in the ledger
+    :param campaign: its id as the user knows it
+    :raises CancelledError: with who did and why
+    """
     if connection.scalar(sa.select(_c.state).where(_c.id == campaign_id)) != "cancelled":
         return
     query = sa.select(_a.actor, _a.reason).where(_a.campaign == campaign, _a.action == "cancel")
@@ -124,7 +131,7 @@ def end(ledger: Ledger, owner: Owner) -> bool:
     with ledger.transaction() as connection:
         _hold(connection, owner)  # of two that end at once, one is the last
         now = ledger.now(connection)
-        _end(connection, sa.and_(_o.id == owner.id, _o.ended_at.is_(None)), now)
+        end_where(connection, sa.and_(_o.id == owner.id, _o.ended_at.is_(None)), now)
         others = sa.select(_o.id).where(
             _o.campaign_id == owner.campaign_id, _o.ended_at.is_(None), _o.lease_until >= now
         )
@@ -140,7 +147,8 @@ def _shorten_leases(connection: Connection, campaign_id: int, now: int) -> None:
     )
 
 
-def _end(connection: Connection, which: sa.ColumnElement[bool], now: int) -> None:
+def end_where(connection: Connection, which: sa.ColumnElement[bool], now: int) -> None:
+    """End owners; what they had claimed and not recorded is in doubt from now on."""
     ended = connection.execute(
         schema.owner.update().where(which).values(ended_at=now).returning(_o.id)
     ).scalars()
@@ -243,7 +251,7 @@ def begin_plan(
             _o.lease_until < now,
             _o.id != owner.id,
         )
-        _end(connection, silent, now)
+        end_where(connection, silent, now)
         new = {
             "campaign_id": owner.campaign_id,
             "owner_id": owner.id,
@@ -421,18 +429,19 @@ def finish_plan(ledger: Ledger, owner: Owner, plan_id: int, summary: Mapping[str
         )
 
 
-def leave_out(ledger: Ledger, owner: Owner, plan_id: int, unwanted: Callable[[str], bool]) -> int:
+def leave_out(ledger: Ledger, owner: Owner, unwanted: Callable[[str], bool]) -> int:
     """
-    Take out of a plan what is to numbers that must not get a message any more.
+    Take out of a campaign what is to numbers that must not get a message any more.
 
     :param unwanted: tells whether a number is such a one
     :return: how many messages
     :raises SupersededError: when this try was declared dead
     """
     last, number = 0, 0
+    plans = sa.select(_p.id).where(_p.campaign_id == owner.campaign_id, _p.state == "ready")
     while True:
         unsent = sa.select(_m.id, _m.phone).where(
-            _m.plan_id == plan_id, sa.text("state = 'planned'"), _m.owner_id.is_(None), _m.id > last
+            _m.plan_id.in_(plans), sa.text("telekom_sms_message.state = 'planned'"), _m.id > last
         )
         with ledger.transaction() as connection:
             now = ledger.now(connection)
@@ -447,9 +456,15 @@ def leave_out(ledger: Ledger, owner: Owner, plan_id: int, unwanted: Callable[[st
 
 
 def _suppressed(now: int) -> dict[str, Any]:
+    # What a try had once may have been sent then, and keeps its key.
+    new = _m.owner_id.is_(None)
     return {
-        "state": State.SUPPRESSED, "reason": SUPPRESSED, "key_hash": None, "text": None, "state_at": now
-    }  # fmt: skip
+        "state": State.SUPPRESSED,
+        "reason": sa.case((new, SUPPRESSED), else_=f"{SUPPRESSED}; an earlier try may have sent it"),
+        "key_hash": sa.case((new, sa.null()), else_=_m.key_hash),
+        "text": None,
+        "state_at": now,
+    }
 
 
 def remove_plan(ledger: Ledger, plan_id: int) -> None:

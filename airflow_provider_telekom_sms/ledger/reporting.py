@@ -159,7 +159,7 @@ def invalid_rows(ledger: Ledger, plan_id: int, limit: int) -> list[tuple[int, st
         .limit(limit)
     )
     with ledger.reading() as connection:
-        return [(int(row), str(reason)) for row, reason in connection.execute(query)]
+        return [(int(row), reason or "") for row, reason in connection.execute(query)]
 
 
 def campaigns(ledger: Ledger) -> list[str]:

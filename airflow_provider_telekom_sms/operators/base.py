@@ -45,20 +45,26 @@ PAUSE = 60.0
 
 
 class LedgerOperator(BaseOperator):
-    """Runs jobs over the ledger; they end cleanly when the task is told to stop."""
+    """Works on the ledger."""
 
     ui_color = "#fde7f3"
 
-    def __init__(
-        self,
-        *,
-        telekom_sms_conn_id: str = DEFAULT_CONN_ID,
-        ledger_conn_id: str | None = None,
-        **kwargs: Any,
-    ) -> None:
+    def __init__(self, *, ledger_conn_id: str | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.ledger_conn_id = ledger_conn_id
+
+    def _ledger(self) -> Ledger:
+        from airflow_provider_telekom_sms.ledger.location import open_ledger
+
+        return open_ledger(self.ledger_conn_id)
+
+
+class JobOperator(LedgerOperator):
+    """Runs jobs over the ledger; they end cleanly when the task is told to stop."""
+
+    def __init__(self, *, telekom_sms_conn_id: str = DEFAULT_CONN_ID, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.telekom_sms_conn_id = telekom_sms_conn_id
-        self.ledger_conn_id = ledger_conn_id
 
     @cached_property
     def hook(self) -> TelekomSmsHook:
@@ -75,11 +81,6 @@ class LedgerOperator(BaseOperator):
         """End cleanly: what is in flight is awaited and recorded, the rest stays planned."""
         self._stop.set()
 
-    def _ledger(self) -> Ledger:
-        from airflow_provider_telekom_sms.ledger.location import open_ledger
-
-        return open_ledger(self.ledger_conn_id)
-
     def _run(self, context: Context, ledger: Ledger, job: Job) -> Result:
         from airflow_provider_telekom_sms.campaign.run import run_job
         from airflow_provider_telekom_sms.operators.memory import remember
@@ -87,7 +88,7 @@ class LedgerOperator(BaseOperator):
         return run_job(ledger, self.hook, job, self._stop, begun=partial(remember, context, ledger))
 
 
-class MessageOperator(LedgerOperator):
+class MessageOperator(JobOperator):
     """Has the parameters of a message."""
 
     def __init__(
@@ -126,7 +127,7 @@ class MessageOperator(LedgerOperator):
         return MessageSettings(parameters, self.prefer_rcs, keep_text, window)
 
 
-class SendingOperator(LedgerOperator):
+class SendingOperator(JobOperator):
     """Sends, gives the verdict on what was sent, and waits for its delivery."""
 
     #: What can be done about messages in doubt, for the error that names them.
@@ -265,7 +266,7 @@ class SendingOperator(LedgerOperator):
         return by_code
 
 
-class CampaignOperator(LedgerOperator):
+class CampaignOperator(JobOperator):
     """Works on a campaign: has its id, its price and its report."""
 
     def __init__(

@@ -116,6 +116,8 @@ class TelekomSmsSendOperator(MessageOperator, SendingOperator):
         receipts = self._receipts(ledger, campaign_id)
         if self.wait_for_delivery and receipts:
             ids = tuple(dict.fromkeys(receipt["message_id"] for receipt in receipts))
+            if None in ids:
+                raise AirflowFailException("A message was settled by hand: its delivery cannot be asked for")
             progress = self._await_delivery(ledger, Scope(message_ids=ids))
             self._judge(progress.by_code)
         return self._shaped(receipts)
@@ -158,7 +160,7 @@ class TelekomSmsSendOperator(MessageOperator, SendingOperator):
         if refused:
             raise AirflowFailException(
                 f"{len(refused)} of {len(sent)} messages were rejected, the first with: "
-                f"{mask_phones_in(refused[0].reason)}"
+                f"{mask_phones_in(refused[0].reason or 'no reason that was kept')}"
             )
         if any(row.state != State.ACCEPTED for row in sent.values()):
             raise InDoubtError("Another task instance sends the same number and text, and is not done yet")

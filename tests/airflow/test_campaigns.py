@@ -549,6 +549,19 @@ class TestGuards:
         assert 0 < sent < 7
         assert {f"421{phone[1:]}" for phone in late}.isdisjoint(sim.state.messages_per_number())
 
+    def test_nor_who_opted_out_before_it_is_sent_again(
+        self, sim: Simulator, context: Context, where: str
+    ) -> None:
+        fails(sim, "drop_after", times=1)
+        with pytest.raises(AirflowFailException, match="1 messages are in doubt"):
+            bulk(source=many(1)).execute(context())
+        again = bulk(source=many(1), on_in_doubt="resend", suppression=[many(1)[0]["phone"]])
+        summary = again.execute(context(try_number=2))
+        assert (summary["accepted"], summary["suppressed"], summary["in_doubt"]) == (0, 1, 0)
+        assert len(sim.state.messages) == 1
+        # It may have been sent, so that another run must not send it either.
+        assert bulk(source=many(1)).execute(context(run_id="another"))["duplicate"] == 1
+
     def test_outside_the_window_the_operator_waits(self, sim: Simulator, context: Context) -> None:
         """Not a worker: the message is handed over with the next allowed time."""
         now = datetime.now(UTC)

@@ -20,6 +20,6 @@ with DAG(
     TelekomSmsSendOperator(
         task_id="send",
         to="{{ params.to }}",
-        text="Nočný import dát {{ ds }} dobehol v poriadku.",
+        text="Nočný import dát {{ dag_run.run_after.date() }} dobehol v poriadku.",
         retries=2,
     )

@@ -295,8 +295,8 @@ class TelekomSmsCampaignSendOperator(DrainingOperator):
 
     Several can drain one campaign side by side: ``.partial(campaign_id=…).expand(worker=[0, 1, 2, 3])``. Each
     message is claimed by one of them; one that dies leaves only its own claims in doubt, and the others send
-    the rest. The last to finish gives the verdict (``on_in_doubt``, ``fail_on``), writes the report and waits
-    for delivery.
+    the rest. Whoever finishes while no other is at work gives the verdict (``on_in_doubt``, ``fail_on``),
+    writes the report and waits for delivery. Give them ``retries``: who was killed has to come back for that.
 
     :param campaign_id: the campaign's id, for example ``plan.output["campaign_id"]``
     :param worker: tells mapped tasks apart; its value means nothing

@@ -27,6 +27,7 @@ def test_every_example_is_run_here(examples: dict[str, Any]) -> None:
     files = {path.stem for path in EXAMPLES.glob("*.py")}
     assert set(examples) == files
     assert files == {
+        "approved_campaign",
         "csv_campaign",
         "one_message",
         "wait_for_delivery",
@@ -67,3 +68,13 @@ def test_small_examples(
 ) -> None:
     assert run_dag(examples[name]).state == "success"
     assert len(sim.state.messages) == messages
+
+
+def test_approved_campaign(run_dag: Callable[..., Any], examples: dict[str, Any], sim: Any) -> None:
+    """Here nobody can be asked; in test_workers.py somebody is."""
+    run = run_dag(examples["approved_campaign"], mark_success_pattern="approve")
+
+    assert run.state == "success"
+    assert set(run.states) == {"plan", "approve", *(f"send[{worker}]" for worker in range(4)), "delivered"}
+    assert len(sim.state.messages) == 112
+    assert max(sim.state.messages_per_number().values()) == 1

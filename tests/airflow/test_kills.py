@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -17,7 +18,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -47,8 +48,9 @@ class Airflow:
         self.url = url
         self.token = ""
 
-    def call(self, path: str, body: Any = None) -> Any:
-        request = urllib.request.Request(self.url + path, None if body is None else json.dumps(body).encode())
+    def call(self, path: str, body: Any = None, method: str | None = None) -> Any:
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.url + path, data, method=method)
         request.add_header("Content-Type", "application/json")
         request.add_header("Authorization", f"Bearer {self.token}")
         with urllib.request.urlopen(request, timeout=10) as reply:
@@ -67,12 +69,18 @@ class Airflow:
 
 
 @contextmanager
-def standalone(home: Path, sim: Simulator) -> Iterator[Airflow]:
-    """Run scheduler, DAG processor, triggerer and API server; end them with all their children."""
+def standalone(home: Path, sim: Simulator, dags: Sequence[Path], **settings: str) -> Iterator[Airflow]:
+    """
+    Run scheduler, DAG processor, triggerer and API server; end them with all their children.
+
+    :param dags: files and folders for its DAG folder
+    :param settings: further environment variables
+    """
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     (home / "dags").mkdir(parents=True)
-    (home / "dags" / "killed_dags.py").write_text(Path(__file__).with_name("killed_dags.py").read_text())
+    for path in dags:
+        (shutil.copytree if path.is_dir() else shutil.copy)(path, home / "dags" / path.name)
     connection = {"conn_type": "telekom_sms", "host": sim.url, "password": DEFAULT_TOKEN}
     env = {k: v for k, v in os.environ.items() if not k.startswith("AIRFLOW")} | {
         # standalone starts its parts by the name of the command.
@@ -85,7 +93,7 @@ def standalone(home: Path, sim: Simulator) -> Iterator[Airflow]:
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
         "AIRFLOW__API__PORT": str(port),
         "AIRFLOW_CONN_TELEKOM_SMS_DEFAULT": json.dumps(connection),
-        "KILL_MARKERS": str(home),
+        **settings,
     }
     with (home / "standalone.log").open("wb") as log:
         process = subprocess.Popen(
@@ -106,8 +114,14 @@ def standalone(home: Path, sim: Simulator) -> Iterator[Airflow]:
             process.wait(10)
 
 
-def start(airflow: Airflow, dag_id: str) -> str:
-    return str(airflow.call(f"/api/v2/dags/{dag_id}/dagRuns", {"logical_date": None})["dag_run_id"])
+def start(airflow: Airflow, dag_id: str, **run: Any) -> str:
+    return str(airflow.call(f"/api/v2/dags/{dag_id}/dagRuns", {"logical_date": None, **run})["dag_run_id"])
+
+
+def wait_for_dags(airflow: Airflow, ids: Collection[str]) -> None:
+    airflow.wait_until(
+        "the DAGs", 90, lambda: {d["dag_id"] for d in airflow.call("/api/v2/dags")["dags"]} >= set(ids)
+    )
 
 
 def state_of(airflow: Airflow, dag_id: str, run_id: str) -> str:
@@ -133,11 +147,10 @@ def test_a_killed_task_is_retried_and_sends_only_the_rest(
 ) -> None:
     sim.state.settings = Settings(fate="delivered", latency_ms=5)
     home = tmp_path / "airflow"
-    with standalone(home, sim) as airflow:
+    dags = [Path(__file__).with_name("killed_dags.py")]
+    with standalone(home, sim, dags, KILL_MARKERS=str(home)) as airflow:
         ids = ["deferred", *(f"killed_{point}" for point in POINTS)]
-        airflow.wait_until(
-            "the DAGs", 90, lambda: {d["dag_id"] for d in airflow.call("/api/v2/dags")["dags"]} >= set(ids)
-        )
+        wait_for_dags(airflow, ids)
         runs = {dag_id: start(airflow, dag_id) for dag_id in ids}
         for dag_id, run_id in runs.items():
             airflow.wait_until(f"{dag_id} ends", 180, partial(has_ended, airflow, dag_id, run_id))

@@ -27,6 +27,9 @@ LOCK_TIMEOUT = 60
 #: Any constant will do; it only has to be the same for all who create the tables.
 _CREATE_LOCK = 7_305_801_215
 
+#: A server that has vanished without a word is noticed in half a minute.
+_LIBPQ = {"connect_timeout": 10, "tcp_user_timeout": 30_000, "keepalives_idle": 30}
+
 _NOW = {
     "sqlite": sa.text("SELECT CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)"),
     "postgresql": sa.text("SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint)"),
@@ -166,7 +169,9 @@ class Ledger:
         lines = str(cause).splitlines() or [""]
         # PostgreSQL's further lines quote whole rows, and what is suppressed may still be shown by others.
         error.args = cause.args = (lines[0],)
-        away = isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError)
+        away = isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError) or (
+            isinstance(error, sa.exc.DBAPIError) and error.connection_invalidated
+        )
         kind = LedgerUnavailableError if away and self.dialect != "sqlite" else LedgerError
         return kind(f"{self!r}: {type(cause).__name__}: {lines[0]}")
 
@@ -184,16 +189,20 @@ def _postgresql(url: URL) -> tuple[URL, dict[str, Any]]:
                 "A ledger in PostgreSQL needs its driver; install airflow-provider-telekom-sms[postgres]"
             )
         url = url.set(drivername=f"postgresql+{drivers[0]}")
-    if url.get_driver_name() == "psycopg2":
-        # Without it, every outcome would be a round trip of its own.
-        return url, {"executemany_mode": "values_plus_batch"}
-    # Statements that are prepared on the server do not pass through every pool of connections.
-    return url, {"connect_args": {"prepare_threshold": None}}
+    options: dict[str, Any] = {name: value for name, value in _LIBPQ.items() if name not in url.query}
+    if url.get_driver_name() == "psycopg":
+        # Statements that are prepared on the server do not pass through every pool of connections.
+        options["prepare_threshold"] = None
+    return url, {"connect_args": options}
 
 
 def _postgresql_begin(connection: Connection) -> None:
     if not connection.get_execution_options().get("telekom_sms_read"):
-        connection.exec_driver_sql("SET LOCAL synchronous_commit = on")
+        # The second for a process that stands still in a transaction: it must not hold others for ever.
+        connection.exec_driver_sql(
+            "SET LOCAL synchronous_commit = on; "
+            f"SET LOCAL idle_in_transaction_session_timeout = {LOCK_TIMEOUT * 1000}"
+        )
 
 
 def _make_private(path: Path) -> None:

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-import select
+import queue
+import socket
 import subprocess
 import sys
 import threading
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy.engine import URL
+from sqlalchemy.engine import URL, make_url
 
 from airflow_provider_telekom_sms.campaign.plan import CampaignSpec, MessageSettings
 from airflow_provider_telekom_sms.campaign.run import Job, Result, run_job
@@ -167,32 +168,41 @@ def far(_far_simulator: FarSimulator) -> FarSimulator:
 
 
 class Nursery:
-    """Forks processes that run one try each; see sender.py."""
+    """Forks processes that run one try each, side by side; see sender.py."""
 
     def __init__(self) -> None:
         self.process = subprocess.Popen(
             [sys.executable, str(SENDER)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
         )
+        self.ended: dict[int, dict[str, Any]] = {}
+        self.lines: queue.Queue[str] = queue.Queue()
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def _listen(self) -> None:
+        assert self.process.stdout
+        for line in self.process.stdout:
+            self.lines.put(line)
 
     def start(self, **job: Any) -> int:
         assert self.process.stdin
-        assert self.process.stdout
         self.process.stdin.write(json.dumps(job) + "\n")
-        return int(self._line()["pid"])
+        while "signal" in (line := self._line()):
+            self.ended[line["pid"]] = line
+        return int(line["pid"])
 
-    def wait(self) -> dict[str, Any]:
-        """Wait for the end of the last one: how it ended, and what it told."""
-        return self._line()
+    def wait(self, child: int) -> dict[str, Any]:
+        """Wait for the end of one: how it ended, and what it told."""
+        while child not in self.ended:
+            line = self._line()
+            self.ended[line["pid"]] = line
+        return self.ended.pop(child)
 
-    def _line(self, timeout: float = 60.0) -> dict[str, Any]:
-        assert self.process.stdout
-        readable, _, _ = select.select([self.process.stdout], [], [], timeout)
-        assert readable, "the process hangs"
-        return dict(json.loads(self.process.stdout.readline()))
+    def _line(self) -> dict[str, Any]:
+        return dict(json.loads(self.lines.get(timeout=90)))
 
     def close(self) -> None:
         self.process.kill()
-        self.process.communicate()
+        self.process.wait()
 
 
 @pytest.fixture(scope="session")
@@ -200,6 +210,119 @@ def nursery() -> Iterator[Nursery]:
     nursery = Nursery()
     yield nursery
     nursery.close()
+
+
+# --- a way that breaks --------------------------------------------------------------------------------------
+
+
+class Proxy:
+    """
+    A TCP proxy on loopback: connections are refused while it is shut, and cut when it is told to.
+
+    :param meddle: told what a client is about to say, and how to send it on and to hang up; true where it has
+        done all that is to be done
+    """
+
+    def __init__(self, url: URL | str, meddle: Callable[[Link, bytes], bool] | None = None) -> None:
+        target = make_url(url)
+        self.target, self.meddle = (target.host, target.port), meddle
+        self.port, self.links = 0, set[Link]()
+        self.open()
+
+    def open(self) -> None:
+        self.listener = socket.create_server(("127.0.0.1", self.port), backlog=512)
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self._listen, args=(self.listener,), daemon=True).start()
+
+    def shut(self) -> None:
+        # Who is connected already is let in.
+        self.listener.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                self._let_in(self.listener.accept()[0])
+        # Closing alone does not wake who waits for the next connection.
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self.shut()
+        for link in list(self.links):
+            link.hang_up()
+
+    def _listen(self, listener: socket.socket) -> None:
+        while True:
+            try:
+                client, _ = listener.accept()
+            except BlockingIOError:
+                continue
+            except OSError:
+                return
+            self._let_in(client)
+
+    def _let_in(self, client: socket.socket) -> None:
+        client.setblocking(True)
+        link = Link(self, client)
+        self.links.add(link)
+        threading.Thread(target=link.run, daemon=True).start()
+
+
+class Link:
+    """One connection through a proxy."""
+
+    def __init__(self, proxy: Proxy, client: socket.socket) -> None:
+        self.proxy, self.client, self.server = proxy, client, socket.socket()
+        for end in (self.client, self.server):
+            end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        #: Set when what the server says is no longer passed on, and when it has said something since.
+        self.deaf, self.heard = threading.Event(), threading.Event()
+
+    def run(self) -> None:
+        with contextlib.suppress(OSError):
+            self.server.connect(self.proxy.target)
+            back = threading.Thread(target=self.back, daemon=True)
+            back.start()
+            self.forth()
+            back.join()
+        self.hang_up()
+        self.client.close()
+        self.server.close()
+
+    def forth(self) -> None:
+        with contextlib.suppress(OSError):
+            while said := self.client.recv(65536):
+                if self.proxy.meddle is None or not self.proxy.meddle(self, said):
+                    self.server.sendall(said)
+        self.hang_up()
+
+    def back(self) -> None:
+        with contextlib.suppress(OSError):
+            while said := self.server.recv(65536):
+                if self.deaf.is_set():
+                    self.heard.set()
+                else:
+                    self.client.sendall(said)
+        self.hang_up()
+
+    def hang_up(self, *ends: socket.socket) -> None:
+        for end in ends or (self.client, self.server):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+        if not ends:
+            self.proxy.links.discard(self)
+
+
+@pytest.fixture
+def proxy() -> Iterator[Callable[..., Proxy]]:
+    made: list[Proxy] = []
+
+    def make(*arguments: Any) -> Proxy:
+        made.append(Proxy(*arguments))
+        return made[-1]
+
+    yield make
+    for proxy in made:
+        proxy.close()
 
 
 @pytest.fixture

@@ -80,9 +80,7 @@ def without_a_ledger(number: int) -> Any:
     """Give an exchange that hands out messages and forgets outcomes."""
     ids = itertools.count(1)
 
-    def exchange(
-        ledger: Any, owner: Any, outcomes: list[Outcome], want: int, *, plan_id: Any = None, rate: Any = None
-    ) -> Exchange:
+    def exchange(ledger: Any, owner: Any, outcomes: list[Outcome], want: int, **_: Any) -> Exchange:
         claimed = [
             Claimed(row, 1, f"421903{row:06d}", f"Dobry den Meno {row}, mate novu spravu.")
             for row in itertools.islice(ids, max(want, 0))

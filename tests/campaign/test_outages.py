@@ -161,6 +161,7 @@ def test_the_server_is_away_for_longer_than_it_is_waited_for(scene, capsys, monk
     assert one.taken() == asked, "what was in doubt was sent again"
 
 
+@pytest.mark.slow
 def test_connections_are_killed_at_random(scene, capsys):
     one = scene(2000)
     chance = random.Random(20_260_103)

@@ -516,7 +516,8 @@ def _say(options: argparse.Namespace, sentence: str, **values: Any) -> None:
 
 
 def _print_json(value: Any) -> None:
-    print(json.dumps(value, ensure_ascii=False, indent=2))
+    # On a terminal nothing of it may steer that.
+    print(json.dumps(value, ensure_ascii=sys.stdout.isatty(), indent=2))
 
 
 def _print_table(rows: list[dict[str, Any]]) -> None:

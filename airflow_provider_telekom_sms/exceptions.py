@@ -8,6 +8,7 @@ Every error this package raises on purpose.
     ├── InvalidMessageError (ValueError)    a parameter, text or time that the manual does not allow
     │   └── InvalidPhoneNumberError         not a number the API can send to
     ├── SourceError (ValueError)            file, column, encoding or template of a campaign
+    │   └── SourceUnavailableError          the warehouse is away, perhaps only for a moment
     ├── PlanError                           the plan as a whole may not be sent (guards, a changed source)
     ├── CancelledError                      somebody cancelled the campaign
     ├── LedgerError                         the ledger cannot be reached or does not fit
@@ -81,6 +82,10 @@ class SourceError(TelekomSmsError, ValueError):
     """A source of rows (file, column, encoding, template) cannot be used; nothing was planned or sent."""
 
     fate = Fate.NOT_SENT
+
+
+class SourceUnavailableError(SourceError):
+    """A source of rows cannot be reached; another try may find it."""
 
 
 class PlanError(TelekomSmsError):

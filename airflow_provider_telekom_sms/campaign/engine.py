@@ -42,7 +42,7 @@ from airflow_provider_telekom_sms.exceptions import (
     TransportError,
 )
 from airflow_provider_telekom_sms.ledger import sending
-from airflow_provider_telekom_sms.ledger.planning import LEASE_MS, Owner
+from airflow_provider_telekom_sms.ledger.planning import LEASE_MS, SUPPRESSED, Owner
 from airflow_provider_telekom_sms.ledger.sending import Claimed, Exchange, Outcome, RateLimit
 from airflow_provider_telekom_sms.ledger.store import Ledger, State
 from airflow_provider_telekom_sms.transport import AsyncTransport
@@ -101,6 +101,7 @@ class Engine:
     :param total: how many messages are to be sent, for the log
     :param stop: set from another thread or a signal handler to end cleanly
     :param yields: end where the rate limit makes it wait long, instead of waiting
+    :param unwanted: tells whether a number must not get a message
     """
 
     def __init__(
@@ -115,11 +116,12 @@ class Engine:
         total: int = 0,
         stop: threading.Event | None = None,
         yields: bool = False,
+        unwanted: Callable[[str], bool] = lambda phone: False,
     ) -> None:
         self._ledger, self._owner, self._transport = ledger, owner, transport
         self._concurrency, self._plan_id, self._rate = concurrency, plan_id, rate
         self._stop = stop or threading.Event()
-        self._yields = yields
+        self._yields, self._unwanted = yields, unwanted
         self._queue: asyncio.Queue[Claimed] = asyncio.Queue()
         self._outcomes: list[Outcome] = []
         #: Numbers of the messages that are claimed and not recorded.
@@ -142,6 +144,7 @@ class Engine:
             still takes what is known of it
         """
         await self._transport.log_in()
+        await asyncio.to_thread(self._read_settings)
         workers = [asyncio.create_task(self._work()) for _ in range(self._concurrency)]
         with ThreadPoolExecutor(1, "telekom-sms-ledger") as thread:
             try:
@@ -153,6 +156,11 @@ class Engine:
                 await self._close_books(thread)
         self._meter.report()
         return self._drained
+
+    def _read_settings(self) -> None:
+        """Read what messages are sent with before any is claimed: what cannot be read puts none in doubt."""
+        found = sending.parameters(self._ledger, self._owner, self._plan_id)
+        self._settings = {plan: MessageSettings.from_json(settings) for plan, settings in found.items()}
 
     async def _keep_books(self, thread: ThreadPoolExecutor) -> None:
         loop = asyncio.get_running_loop()
@@ -252,18 +260,16 @@ class Engine:
     def _exchange_once(self, outcomes: list[Outcome], want: int, again: bool) -> Exchange:
         # The answer may have been lost after the commit: recorded again nothing changes, but what was claimed
         # then is in no doubt, for it never left.
-        result = sending.exchange(
+        return sending.exchange(
             self._ledger,
             self._owner,
             outcomes,
             want,
-            plan_id=self._plan_id,
+            # A plan that is made meanwhile is for the next engine.
+            plans=self._settings.keys(),
             rate=self._rate,
             known=self._outstanding if again else None,
         )
-        for plan_id in {message.plan_id for message in result.claimed} - self._settings.keys():
-            self._settings[plan_id] = MessageSettings.from_json(sending.parameters(self._ledger, plan_id))
-        return result
 
     async def _work(self) -> None:
         while True:
@@ -285,9 +291,16 @@ class Engine:
         if asyncio.get_running_loop().time() > self._lease_until:
             # This process stood still, and another may be sending it by now.
             return Outcome(message.id, State.PLANNED, reason="its sender's lease ran out before it left")
+        if self._unwanted(message.phone):
+            return Outcome(message.id, State.SUPPRESSED, reason=SUPPRESSED)
+        settings = self._settings[message.plan_id]
         try:
-            settings = self._settings[message.plan_id]
             parameters = settings.leaving(datetime.now(UTC))
+        except Exception as error:
+            # It never left, and the next would meet the same.
+            self._stopped(error)
+            return Outcome(message.id, State.PLANNED, reason=type(error).__name__)
+        try:
             receipt = await self._receipt(message, settings.prefer_rcs, parameters)
         except TelekomSmsError as error:
             return self._failed(message, error)

@@ -6,6 +6,7 @@ A row that cannot be sent goes into the ledger too, with its reason; the report 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
 import json
@@ -24,7 +25,7 @@ from airflow_provider_telekom_sms.api.phone import mask_phone, parse_mobile
 from airflow_provider_telekom_sms.api.text import MAX_PARTS, count
 from airflow_provider_telekom_sms.campaign.costs import Costs, in_words
 from airflow_provider_telekom_sms.campaign.sources import Row, Rows, fingerprint, open_rows
-from airflow_provider_telekom_sms.campaign.suppression import Suppression, load_suppression
+from airflow_provider_telekom_sms.campaign.suppression import Suppression
 from airflow_provider_telekom_sms.campaign.template import compile_template, mask_value
 from airflow_provider_telekom_sms.campaign.window import SendWindow
 from airflow_provider_telekom_sms.exceptions import (
@@ -118,8 +119,6 @@ class CampaignSpec:
     :param key_column: column whose value may be sent once; None for number and text
     :param on_invalid: ``skip`` leaves invalid rows out, ``fail`` sends nothing if there is one
     :param guards: what the whole plan must keep to
-    :param suppression: numbers that must not get a message; see :func:`~.suppression.load_suppression`
-    :param suppression_conn_id: Airflow connection for a suppression that is SQL
     """
 
     source: Any
@@ -132,8 +131,6 @@ class CampaignSpec:
     delimiter: str | None = None
     on_invalid: Literal["skip", "fail"] = "skip"
     guards: Guards = field(default_factory=lambda: Guards())
-    suppression: Any = None
-    suppression_conn_id: str | None = None
 
     def __repr__(self) -> str:
         return f"<CampaignSpec to {self.to_column!r}>"
@@ -192,7 +189,7 @@ def ensure_plan(
     """
     Give the plan of this slot: the one an earlier try made, or a new one.
 
-    :param suppressed: what :func:`suppression_of` gave
+    :param suppressed: numbers that must not get a message
     :return: the plan's number; it is ready to be sent from
     :raises SourceError: for a source that cannot be used
     :raises PlanError: when a guard speaks, or what was planned before was changed after something was claimed
@@ -205,7 +202,12 @@ def ensure_plan(
         found = None
     if found is not None:
         log.info("The campaign is planned already; it goes on where the last try stopped")
-        _check(ledger, owner, found.id, spec)
+        try:
+            _check(ledger, owner, found.id, spec)
+        except PlanError:
+            with contextlib.suppress(PlanError):  # something was claimed by then
+                planning.withdraw_plan(ledger, found.id)
+            raise
         return found.id
     with (
         planning.kept_alive(ledger, owner),
@@ -222,25 +224,6 @@ def ensure_plan(
     for line in in_words(planner.costs.as_dict()):
         log.info("%s", line)
     return plan_id
-
-
-def suppression_of(spec: CampaignSpec) -> Suppression | None:
-    """
-    Read the numbers that must not get a message; None where none are given.
-
-    :raises SourceError: when they cannot be read
-    """
-    if spec.suppression is None:
-        return None
-    found = load_suppression(
-        spec.suppression,
-        column=spec.to_column,
-        conn_id=spec.suppression_conn_id,
-        encoding=spec.encoding,
-        delimiter=spec.delimiter,
-    )
-    log.info("%d numbers are suppressed", len(found))
-    return found
 
 
 def _begin_plan(ledger: Ledger, owner: Owner, fingerprint: str, spec: CampaignSpec) -> int:
@@ -300,8 +283,9 @@ class _Planner:
     def plan(self, row: Row) -> PlannedRow:
         spec, values = self._spec, row.values
         given = values.get(spec.to_column)
-        key = _key(values.get(spec.key_column)) if spec.key_column else None
+        key = None
         try:
+            key = _key(values.get(spec.key_column)) if spec.key_column else None
             if row.problem:
                 raise InvalidMessageError(row.problem)
             if spec.key_column and not key:
@@ -358,7 +342,10 @@ def _key(value: Any) -> str | None:
     if isinstance(value, float | Decimal) and math.isfinite(value) and value == int(value):
         # pandas turns integers into floats with a column's first gap: 7.0 must be the same key as 7.
         value = int(value)
-    return None if value is None else _storable(str(value)).strip() or None
+    try:
+        return None if value is None else _storable(str(value)).strip() or None
+    except ValueError:
+        raise InvalidMessageError("the key has too many digits") from None
 
 
 def _storable(text: str) -> str:

@@ -24,7 +24,7 @@ from numbers import Number
 from typing import Any
 
 from airflow_provider_telekom_sms.campaign.rows import Row, Rows, checked_columns, is_missing, not_text
-from airflow_provider_telekom_sms.exceptions import SourceError
+from airflow_provider_telekom_sms.exceptions import SourceError, SourceUnavailableError
 
 #: Rows that are fetched at a time.
 FETCHED = 2_000
@@ -149,7 +149,7 @@ def _connect(query: Query) -> Any:
     except Exception as error:
         # No query was sent yet: what any driver says here holds no rows.
         reason = _masked(str(error), quoted=_QUOTED_PIECE)
-        raise SourceError(f"{query.name} cannot connect: {_kind(error)}: {reason}") from None
+        raise SourceUnavailableError(f"{query.name} cannot connect: {_kind(error)}: {reason}") from None
     try:
         with _asking(query, "cannot begin a transaction"):
             if hook.supports_autocommit:

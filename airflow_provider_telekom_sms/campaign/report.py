@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
 import io
 import itertools
 import os
@@ -23,18 +24,27 @@ COLUMNS = (
 )  # fmt: skip
 _PAGE = 5_000
 #: A plus or minus before a number is none.
+_FORMULA_INSIDE = re.compile(r"(;\s*)(?=[=@+-])")
 _FORMULA = re.compile(r"[=@\t\r]|[+-](?![\d ()/.-]*$)").match
 
 
 def check_path(path: str) -> None:
     """
-    Check that a report can have this name.
+    Check that a report can be written there, before anything is sent.
 
     :param path: a path, or a URL of an object storage
-    :raises ConfigurationError: for another suffix than .csv and .parquet
+    :raises ConfigurationError: for another suffix than .csv and .parquet, and a folder that cannot be written
     """
     if not path.lower().endswith(tuple(_WRITERS)):
         raise ConfigurationError(f"report_path: found {path!r}, allowed are names that end in .csv, .parquet")
+    if path.lower().endswith(".parquet"):
+        _require_pyarrow()
+    if "://" not in path:
+        try:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=Path(path).parent).close()
+        except OSError as error:
+            raise ConfigurationError(f"report_path: {path!r} cannot be written: {error.strerror}") from None
 
 
 def write_report(ledger: Ledger, campaign_id: int, path: str) -> None:
@@ -89,17 +99,24 @@ def _write_csv(file: IO[bytes], rows: Iterable[tuple[Any, ...]]) -> None:
 
 def _harmless(cell: Any) -> Any:
     """Keep a spreadsheet from taking what came with a source for a formula."""
-    return f"'{cell}" if isinstance(cell, str) and _FORMULA(cell) else cell
+    if not isinstance(cell, str):
+        return cell
+    mark = "'" if _FORMULA(cell) else ""
+    # Where the separator of lists is another, a spreadsheet begins a cell of its own there.
+    return mark + _FORMULA_INSIDE.sub(r"\1'", cell)
+
+
+def _require_pyarrow() -> None:
+    if importlib.util.find_spec("pyarrow") is None:
+        raise ConfigurationError(
+            "report_path: Parquet needs pyarrow; install airflow-provider-telekom-sms[parquet]"
+        )
 
 
 def _write_parquet(file: IO[bytes], rows: Iterable[tuple[Any, ...]]) -> None:
-    try:
-        import pyarrow as pa
-        from pyarrow.parquet import ParquetWriter
-    except ImportError:
-        raise ConfigurationError(
-            "report_path: Parquet needs pyarrow; install airflow-provider-telekom-sms[parquet]"
-        ) from None
+    import pyarrow as pa
+    from pyarrow.parquet import ParquetWriter
+
     numbers = {"row": pa.int64(), "parts": pa.int32()}
     schema = pa.schema([(name, numbers.get(name, pa.string())) for name in COLUMNS])
     with ParquetWriter(file, schema) as writer:

@@ -8,15 +8,16 @@ import tempfile
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from sqlalchemy.engine import URL
 
 from airflow_provider_telekom_sms.campaign.engine import Drained, Engine, run_blocking
-from airflow_provider_telekom_sms.campaign.plan import CampaignSpec, ensure_plan, suppression_of
+from airflow_provider_telekom_sms.campaign.plan import CampaignSpec, ensure_plan
 from airflow_provider_telekom_sms.campaign.report import write_report
+from airflow_provider_telekom_sms.campaign.suppression import Suppression, SuppressionList
 from airflow_provider_telekom_sms.exceptions import LedgerError
 from airflow_provider_telekom_sms.ledger import planning, reporting, sending
 from airflow_provider_telekom_sms.ledger.planning import Owner
@@ -40,6 +41,7 @@ class Job:
     :param campaign_id: the campaign's id as the user knows it
     :param slot: what stays the same from try to try
     :param spec: what to plan; None to send what others have planned
+    :param suppression: numbers that must not get a message, whoever planned it
     :param sends: False to plan only
     :param concurrency: messages in flight at once
     :param rate_limit: messages per second for the key; None for the connection's
@@ -54,6 +56,7 @@ class Job:
     campaign_id: str
     slot: str
     spec: CampaignSpec | None = None
+    suppression: SuppressionList | None = None
     sends: bool = True
     concurrency: int = 16
     rate_limit: float | None = None
@@ -71,6 +74,7 @@ class Result:
 
     :param plan_id: the plan of this slot; None where it planned nothing
     :param last: no other try is at work on the campaign
+    :param unreported: why the report could not be written; empty if it was, or was not to be
     """
 
     owner: Owner
@@ -78,6 +82,7 @@ class Result:
     counts: reporting.Counts
     drained: Drained
     last: bool = True
+    unreported: str = ""
 
     @property
     def whole(self) -> bool:
@@ -113,19 +118,30 @@ def run_job(
     counts = reporting.counts(ledger, owner.campaign_id, plan_id if job.own_plan_only else None)
     result = Result(owner, plan_id, counts, drained, last)
     if job.report_path and (last or not result.whole):
-        write_report(ledger, owner.campaign_id, job.report_path)
-        log.info("The report is in %s", job.report_path)
+        return replace(result, unreported=_report(ledger, owner, job.report_path))
     return result
+
+
+def _report(ledger: Ledger, owner: Owner, path: str) -> str:
+    """Write the report; give what went wrong, for what was sent is to be told first."""
+    try:
+        write_report(ledger, owner.campaign_id, path)
+    except Exception as error:
+        log.warning("The report could not be written: %s", type(error).__name__)
+        return f"{type(error).__name__}: {getattr(error, 'strerror', None) or error}"
+    log.info("The report is in %s", path)
+    return ""
 
 
 def _attempt(
     ledger: Ledger, hook: TelekomSmsHook, job: Job, owner: Owner, stop: threading.Event
 ) -> tuple[int | None, Drained]:
-    plan_id = suppressed = None
+    with planning.kept_alive(ledger, owner):
+        suppressed = job.suppression.load() if job.suppression else None
+    plan_id = None
     if job.spec is None:
         planning.require_ready(ledger, owner)
     else:
-        suppressed = suppression_of(job.spec)
         plan_id = ensure_plan(ledger, owner, job.spec, suppressed)
     drained = Drained()
     if job.sends:
@@ -140,10 +156,10 @@ def _attempt(
         counts: Counter[State] = Counter()
         while not (drained.stopped_by or drained.halted or drained.wait):
             # Again where another try gave back what it had claimed.
-            left = reporting.counts(ledger, owner.campaign_id, own).planned
+            left = reporting.sendable(ledger, owner.campaign_id, own)
             if not left:
                 break
-            drained = _drain(ledger, hook, job, owner, own, left, stop)
+            drained = _drain(ledger, hook, job, owner, own, left, stop, suppressed)
             counts.update(drained.counts)
             if not drained.counts:
                 stop.wait(HELD_BY_OTHERS)
@@ -157,11 +173,7 @@ def _break_off(ledger: Ledger, job: Job, owner: Owner, error: BaseException) -> 
         planning.end(ledger, owner)
         if job.report_path and isinstance(error, Exception):
             # Above all for a plan that was refused: its rows and their reasons.
-            try:
-                write_report(ledger, owner.campaign_id, job.report_path)
-                log.info("The report is in %s", job.report_path)
-            except Exception as trouble:
-                log.warning("The report could not be written: %s", type(trouble).__name__)
+            _report(ledger, owner, job.report_path)
         planning.remove_half_plans(ledger, owner.campaign_id)
 
 
@@ -173,6 +185,7 @@ def _drain(
     plan_id: int | None,
     total: int,
     stop: threading.Event,
+    suppressed: Suppression | None,
 ) -> Drained:
     concurrency = min(job.concurrency, total)
 
@@ -189,6 +202,8 @@ def _drain(
                 total=total,
                 stop=stop,
                 yields=job.yields,
+                # Also of what another gives back after the list was read.
+                unwanted=suppressed.__contains__ if suppressed else lambda phone: False,
             )
             return await engine.run()
 

@@ -47,7 +47,7 @@ def describe_plan(summary: dict[str, Any]) -> str:
     """
     price = f", price **{summary['price']:.2f}**" if "price" in summary else ""
     lines = [
-        f"Campaign `{summary['campaign_id']}`: **{summary['messages']} messages**, "
+        f"Campaign `{_plain(summary['campaign_id'])}`: **{summary['messages']} messages**, "
         f"{summary['parts']} parts{price}",
         "",
         f"Of {summary['total']} rows: {summary['invalid']} invalid, {summary['duplicate']} duplicate, "
@@ -64,6 +64,11 @@ def describe_plan(summary: dict[str, Any]) -> str:
         lines += ["", "Samples, with what comes from the rows masked:", ""]
         lines += [f"- row {one['row']}, to {one['to']}: {' '.join(one['text'].split())}" for one in samples]
     return "\n".join(lines)
+
+
+def _plain(text: str) -> str:
+    """Keep a campaign's id from breaking out of its place."""
+    return " ".join(text.replace("`", "'").split())
 
 
 def _table(by_parts: list[dict[str, Any]]) -> list[str]:

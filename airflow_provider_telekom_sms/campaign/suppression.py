@@ -12,6 +12,7 @@ import logging
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from numbers import Number
 from typing import Any
 
@@ -58,6 +59,38 @@ class Suppression:
 
     def __repr__(self) -> str:
         return f"<Suppression of {len(self)} numbers>"
+
+
+@dataclass(frozen=True)
+class SuppressionList:
+    """
+    Where the numbers stand that must not get a message; see :func:`load_suppression`.
+
+    :param given: a list, a path, SQL, or what else a source can be
+    :param column: column that holds the numbers, where there are several
+    :param conn_id: Airflow connection that SQL is run over
+    """
+
+    given: Any
+    column: str = "phone"
+    conn_id: str | None = None
+    encoding: str = "utf-8-sig"
+    delimiter: str | None = None
+
+    def __repr__(self) -> str:
+        return f"<SuppressionList {type(self.given).__name__}>"
+
+    def load(self) -> Suppression:
+        """Read them; raises what :func:`load_suppression` does."""
+        found = load_suppression(
+            self.given,
+            column=self.column,
+            conn_id=self.conn_id,
+            encoding=self.encoding,
+            delimiter=self.delimiter,
+        )
+        log.info("%d numbers are suppressed", len(found))
+        return found
 
 
 def load_suppression(

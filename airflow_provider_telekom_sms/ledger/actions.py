@@ -131,7 +131,10 @@ def bury(connection: Connection, which: list[sa.ColumnElement[bool]], now: int) 
 
 def hold(connection: Connection, number: int) -> str:
     """Hold a campaign until the transaction ends, and give its state."""
-    return str(connection.execute(sa.select(_c.state).where(_c.id == number).with_for_update()).scalar_one())
+    state = connection.scalar(sa.select(_c.state).where(_c.id == number).with_for_update(key_share=True))
+    if state is None:
+        raise LedgerError("The campaign was deleted meanwhile")
+    return str(state)
 
 
 def said(actor: str, reason: str) -> tuple[str, str]:
@@ -235,6 +238,7 @@ def settle(
         hold(connection, number)
         if decision == "resend":
             planning.refuse_cancelled(connection, number, campaign)
+        bury(connection, [_o.campaign_id == number, _o.lease_until < now], now)
         found = _doubtful(connection, number, wanted, plan)
         if wanted is not None:
             _refuse_others(connection, number, wanted, found, plan)

@@ -212,6 +212,10 @@ def progress(ledger: Ledger, scope: Scope) -> Progress:
     codes: Counter[str] = Counter()
     for code, _, number, _ in found:
         codes[code] += number
+    if (gone := len(set(scope.message_ids)) - sum(codes.values())) > 0:
+        raise LedgerError(
+            f"The ledger knows {gone} of the messages no longer: they were purged, or not watched"
+        )
     times = [at for _, final, _, at in found if not final and at is not None]
     return Progress(
         total=sum(codes.values()),

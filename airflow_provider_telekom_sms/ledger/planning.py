@@ -48,11 +48,13 @@ class Owner:
     :param id: the fencing token
     :param campaign_id: the campaign's number in the ledger
     :param slot: what stays the same from try to try: the task instance
+    :param began_at: milliseconds since 1970 UTC, by the database's clock
     """
 
     id: int
     campaign_id: int
     slot: str
+    began_at: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +106,14 @@ def begin(ledger: Ledger, campaign: str, slot: str) -> Owner:
         end_where(connection, dead, now)
         new = {"campaign_id": campaign_id, "slot": slot, "started_at": now, "lease_until": now + LEASE_MS}
         owner_id = connection.scalar(schema.owner.insert().values(new).returning(_o.id))
-    return Owner(int(owner_id or 0), campaign_id, slot)
+    return Owner(int(owner_id or 0), campaign_id, slot, now)
+
+
+def knows(ledger: Ledger, token: int, began_at: int) -> bool:
+    """Tell whether the ledger knows an earlier try; after it was restored, its number may be another's."""
+    query = sa.select(_o.id).where(_o.id == token, _o.started_at == began_at)
+    with ledger.reading() as connection:
+        return connection.scalar(query) is not None
 
 
 def refuse_cancelled(connection: Connection, campaign_id: int, campaign: str) -> None:
@@ -131,7 +140,9 @@ def end(ledger: Ledger, owner: Owner) -> bool:
     with ledger.transaction() as connection:
         _hold(connection, owner)  # of two that end at once, one is the last
         now = ledger.now(connection)
-        end_where(connection, sa.and_(_o.id == owner.id, _o.ended_at.is_(None)), now)
+        # With those that were killed: nobody may ever come to put what they had claimed in doubt.
+        over = sa.or_(_o.id == owner.id, _o.lease_until < now)
+        end_where(connection, sa.and_(_o.campaign_id == owner.campaign_id, _o.ended_at.is_(None), over), now)
         others = sa.select(_o.id).where(
             _o.campaign_id == owner.campaign_id, _o.ended_at.is_(None), _o.lease_until >= now
         )
@@ -161,7 +172,7 @@ def end_where(connection: Connection, which: sa.ColumnElement[bool], now: int) -
 
 def _campaign(connection: Connection, name: str, now: int) -> int:
     """Find or create a campaign, and hold it until the transaction ends."""
-    found = schema.campaign_named(name).with_for_update()
+    found = schema.campaign_named(name).with_for_update(key_share=True)
     campaign_id = connection.scalar(found)
     if campaign_id is None:
         insert = insert_into(connection, schema.campaign).values(
@@ -198,17 +209,16 @@ def require_ready(ledger: Ledger, owner: Owner) -> None:
     """
     Check that a campaign has a plan that can be sent.
 
-    :raises PlanError: when it has none, or only one that is not finished
+    :raises PlanError: when it has none
+    :raises CampaignBusyError: when it has only one that is not finished
     """
     plans = sa.select(_p.state).where(_p.campaign_id == owner.campaign_id)
     with ledger.reading() as connection:
         states = set(connection.scalars(plans))
+    if not states:
+        raise PlanError("The campaign has no plan")
     if "ready" not in states:
-        raise PlanError(
-            "The campaign is still being planned, or its planning broke off"
-            if states
-            else "The campaign has no plan"
-        )
+        raise CampaignBusyError("The campaign is still being planned, or its planning broke off")
 
 
 def summary_of(ledger: Ledger, plan_id: int) -> dict[str, Any]:
@@ -312,7 +322,7 @@ def kept_alive(ledger: Ledger, owner: Owner) -> Iterator[None]:
 
 def _hold(connection: Connection, owner: Owner) -> None:
     """Hold the campaign until the transaction ends, so that plans of it are made one after the other."""
-    connection.execute(sa.select(_c.id).where(_c.id == owner.campaign_id).with_for_update())
+    connection.execute(sa.select(_c.id).where(_c.id == owner.campaign_id).with_for_update(key_share=True))
 
 
 def add(ledger: Ledger, owner: Owner, plan_id: int, rows: Sequence[PlannedRow]) -> list[PlannedRow]:
@@ -446,7 +456,9 @@ def leave_out(ledger: Ledger, owner: Owner, unwanted: Callable[[str], bool]) -> 
         with ledger.transaction() as connection:
             now = ledger.now(connection)
             _must_live(connection, owner, now)
-            page = connection.execute(unsent.order_by(_m.id).limit(CHUNK).with_for_update()).all()
+            page = connection.execute(
+                unsent.order_by(_m.id).limit(CHUNK).with_for_update(skip_locked=True)
+            ).all()
             ids = [row.id for row in page if unwanted(row.phone)]
             connection.execute(schema.message.update().where(_m.id.in_(ids)).values(_suppressed(now)))
         if not page:
@@ -473,8 +485,25 @@ def remove_plan(ledger: Ledger, plan_id: int) -> None:
 
     :raises PlanError: when something was claimed
     """
+    withdraw_plan(ledger, plan_id)
+    chunk = sa.select(_m.id).where(_m.plan_id == plan_id).limit(CHUNK * 5).scalar_subquery()
+    while True:
+        with ledger.transaction() as connection:
+            if not connection.execute(schema.message.delete().where(_m.id.in_(chunk))).rowcount:
+                connection.execute(schema.plan.delete().where(_p.id == plan_id))
+                return
+
+
+def withdraw_plan(ledger: Ledger, plan_id: int) -> None:
+    """
+    Let nothing be claimed from a plan any more; what is then left half-planned is removed by the next try.
+
+    :raises PlanError: when something was claimed
+    """
     with ledger.transaction() as connection:
-        was = connection.execute(sa.select(_p.campaign_id, _p.state).where(_p.id == plan_id)).one()
+        was = connection.execute(sa.select(_p.campaign_id, _p.state).where(_p.id == plan_id)).first()
+        if was is None:
+            return  # another try has just removed it
         # No longer ready: from here on nothing of it can be claimed.
         connection.execute(schema.plan.update().where(_p.id == plan_id).values(state="planning"))
         claimed = connection.scalar(
@@ -492,9 +521,3 @@ def remove_plan(ledger: Ledger, plan_id: int) -> None:
                 "run has left out rows because this plan holds them. Restore what it was, or send the new "
                 "one under a campaign_id of its own"
             )
-    chunk = sa.select(_m.id).where(_m.plan_id == plan_id).limit(CHUNK * 5).scalar_subquery()
-    while True:
-        with ledger.transaction() as connection:
-            if not connection.execute(schema.message.delete().where(_m.id.in_(chunk))).rowcount:
-                connection.execute(schema.plan.delete().where(_p.id == plan_id))
-                return

@@ -15,7 +15,7 @@ from sqlalchemy.engine import Connection
 
 from airflow_provider_telekom_sms.exceptions import ConfigurationError
 from airflow_provider_telekom_sms.ledger import schema
-from airflow_provider_telekom_sms.ledger.actions import bury, hold, note, said
+from airflow_provider_telekom_sms.ledger.actions import bury, note, said
 from airflow_provider_telekom_sms.ledger.planning import CHUNK
 from airflow_provider_telekom_sms.ledger.store import Ledger, State
 
@@ -171,8 +171,9 @@ class _Purger:
     def forget(self) -> bool:
         """Take the campaign's id from it, if nobody needs it any more: from here on no try begins on it."""
         with _erasing(self._ledger) as connection:
-            hold(connection, self._id)
-            if self._is_needed(connection):
+            held = sa.select(_c.id).where(_c.id == self._id).with_for_update(key_share=True)
+            # Another purge may just have deleted it.
+            if connection.scalar(held) is None or self._is_needed(connection):
                 return False
             connection.execute(
                 schema.campaign.update()

@@ -77,9 +77,22 @@ def messages_by_parts(ledger: Ledger, plan_id: int) -> dict[int, int]:
         return {int(parts): int(number) for parts, number in found}
 
 
-def in_doubt_of(ledger: Ledger, owner_id: int) -> int:
-    """Count what one try left in doubt."""
-    query = sa.select(sa.func.count()).where(_m.owner_id == owner_id, _m.state == State.IN_DOUBT)
+def sendable(ledger: Ledger, campaign_id: int, plan_id: int | None = None) -> int:
+    """Count what can be claimed: planned messages of plans that are ready."""
+    query = sa.select(sa.func.count()).join_from(schema.message, schema.plan, _p.id == _m.plan_id)
+    query = query.where(
+        _p.campaign_id == campaign_id, _p.state == "ready", sa.text("telekom_sms_message.state = 'planned'")
+    )
+    if plan_id is not None:
+        query = query.where(_p.id == plan_id)
+    with ledger.reading() as connection:
+        return int(connection.scalar(query) or 0)
+
+
+def in_doubt_of(ledger: Ledger, owner_id: int, plan_id: int | None) -> int:
+    """Count what one try left in doubt, and what any left so of a plan."""
+    whose = sa.or_(_m.owner_id == owner_id, _m.plan_id == plan_id)
+    query = sa.select(sa.func.count()).where(whose, _m.state == State.IN_DOUBT)
     with ledger.reading() as connection:
         return int(connection.scalar(query) or 0)
 

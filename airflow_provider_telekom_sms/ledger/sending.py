@@ -48,7 +48,7 @@ class Outcome:
     What became of a claimed message.
 
     :param id: the message's number in the ledger
-    :param state: accepted, rejected, in doubt, or planned where it surely never left
+    :param state: accepted, rejected, in doubt, suppressed, or planned where it surely never left
     :param check_at: when its delivery is first asked for, milliseconds since 1970 UTC; None for now
     """
 
@@ -100,7 +100,7 @@ def exchange(
     outcomes: Sequence[Outcome],
     want: int,
     *,
-    plan_id: int | None = None,
+    plans: Collection[int] | None = None,
     rate: RateLimit | None = None,
     known: Collection[int] | None = None,
 ) -> Exchange:
@@ -108,7 +108,7 @@ def exchange(
     Record outcomes and claim more, in one durable transaction.
 
     :param want: how many messages to claim at most
-    :param plan_id: claim from this plan only; None for all that the campaign has ready
+    :param plans: claim from these plans only; None for all that the campaign has ready
     :param rate: the limit that the key is under
     :param known: the claims that this owner has heard of, where the answer to an earlier exchange was lost:
         what that one claimed is given first
@@ -130,7 +130,7 @@ def exchange(
         if want <= 0:
             return Exchange(lost, len(outcomes))
         granted, wait = _grant(connection, rate, want, now) if rate else (want, 0.0)
-        claimed = _claim(connection, owner, granted, plan_id, now) if granted else []
+        claimed = _claim(connection, owner, granted, plans, now) if granted else []
         if rate and granted > len(claimed):
             _give_back(connection, rate, granted - len(claimed))
         # Fewer than were granted means that nothing is left, whatever the rate.
@@ -171,11 +171,12 @@ _CLAIM = (
 )
 
 
-def _claim(connection: Connection, owner: Owner, want: int, plan_id: int | None, now: int) -> list[Claimed]:
-    plans = connection.scalars(_PLANS, {"campaign": owner.campaign_id}).all()
+def _claim(
+    connection: Connection, owner: Owner, want: int, plans: Collection[int] | None, now: int
+) -> list[Claimed]:
     claimed: list[Claimed] = []
-    for plan in plans:
-        if len(claimed) < want and plan_id in (None, plan):
+    for plan in connection.scalars(_PLANS, {"campaign": owner.campaign_id}).all():
+        if len(claimed) < want and (plans is None or plan in plans):
             values = {"plan": plan, "want": want - len(claimed), "by_owner": owner.id, "now": now}
             rows = connection.execute(_CLAIM, values)
             claimed += sorted((Claimed(*row) for row in rows), key=lambda message: message.id)
@@ -241,7 +242,7 @@ def _record(connection: Connection, owner: Owner, outcomes: Sequence[Outcome], n
             "new_reason": o.reason,
             "new_message_id": o.message_id,
             "new_parts": o.parts,
-            "erase": o.state == State.ACCEPTED and not o.keep_text,
+            "erase": o.state == State.SUPPRESSED or (o.state == State.ACCEPTED and not o.keep_text),
             "check_at": (o.check_at or now) if o.state == State.ACCEPTED else None,
             "release": o.state == State.PLANNED,
         }
@@ -284,17 +285,25 @@ def _set_rate(connection: Connection, key: str, next_at: int) -> None:
     connection.execute(schema.rate.update().where(_r.key_hash == key).values(next_at=next_at))
 
 
-def parameters(ledger: Ledger, plan_id: int) -> dict[str, Any]:
-    """Give what the messages of a plan are sent with."""
+def parameters(ledger: Ledger, owner: Owner, plan_id: int | None = None) -> dict[int, dict[str, Any]]:
+    """
+    Give what the messages of a campaign are sent with, by plan that is ready.
+
+    :param plan_id: only of this plan
+    """
+    query = sa.select(_p.id, _p.parameters).where(_p.campaign_id == owner.campaign_id, _p.state == "ready")
+    if plan_id is not None:
+        query = query.where(_p.id == plan_id)
     with ledger.reading() as connection:
-        return dict(json.loads(connection.scalar(sa.select(_p.parameters).where(_p.id == plan_id)) or "{}"))
+        return {plan: json.loads(parameters) for plan, parameters in connection.execute(query)}
 
 
 def requeue(ledger: Ledger, owner: Owner, state: State, plan_id: int | None = None) -> int:
     """
     Make messages of a campaign sendable again, because the user asked for it.
 
-    They keep their owner: until they are claimed anew, an outcome that it still brings settles them.
+    They keep their owner: until they are claimed anew, an outcome that it still brings settles them. What is
+    of tries that are at work is left alone.
 
     :param plan_id: only those of this plan; None for the whole campaign
     :param state: ``in_doubt`` (may send twice!) or ``rejected``
@@ -307,6 +316,14 @@ def requeue(ledger: Ledger, owner: Owner, state: State, plan_id: int | None = No
         which = [_m.campaign_id == owner.campaign_id, _m.state == state, _m.text.is_not(None)]
         if plan_id is not None:
             which.append(_m.plan_id == plan_id)
+        # What tries at work leave is for a later try, not for a sibling that began a little later.
+        alive = sa.select(_o.id).where(
+            _o.campaign_id == owner.campaign_id,
+            _o.id != owner.id,
+            _o.ended_at.is_(None),
+            _o.lease_until >= now,
+        )
+        which.append(sa.or_(_m.owner_id.is_(None), _m.owner_id.not_in(alive)))
         result = connection.execute(
             schema.message.update().where(*which).values(state=State.PLANNED, state_at=now)
         )

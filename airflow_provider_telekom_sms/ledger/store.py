@@ -28,7 +28,9 @@ LOCK_TIMEOUT = 60
 _CREATE_LOCK = 7_305_801_215
 
 #: A server that has vanished without a word is noticed in half a minute.
-_LIBPQ = {"connect_timeout": 10, "tcp_user_timeout": 30_000, "keepalives_idle": 30}
+_LIBPQ = {
+    "connect_timeout": 10, "tcp_user_timeout": 30_000, "keepalives_idle": 30, "client_encoding": "utf8"
+}  # fmt: skip
 
 _NOW = {
     "sqlite": sa.text("SELECT CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)"),
@@ -79,7 +81,15 @@ class Ledger:
     def _engine(self) -> Engine:
         if self.dialect == "postgresql":
             url, options = _postgresql(self.url)
-            engine = sa.create_engine(url, pool_size=2, pool_pre_ping=True, hide_parameters=True, **options)
+            engine = sa.create_engine(
+                url,
+                pool_size=2,
+                pool_pre_ping=True,
+                hide_parameters=True,
+                # Whatever the role's default is: rows are locked, and nothing else is relied on.
+                isolation_level="READ COMMITTED",
+                **options,
+            )
             sa.event.listen(engine, "begin", _postgresql_begin)
             return engine
         if self.url.database:
@@ -92,6 +102,8 @@ class Ledger:
     def _open(self, connection: Connection) -> str:
         """Create the tables, or bring those of an older version up to date; give the ledger's id."""
         if self.dialect == "postgresql":
+            if (encoding := connection.exec_driver_sql("SHOW server_encoding").scalar()) != "UTF8":
+                raise ConfigurationError(f"{self!r} is encoded in {encoding}; allowed: UTF8")
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_CREATE_LOCK)))
         tables = schema.metadata.tables.keys()
         there = tables & set(sa.inspect(connection).get_table_names())

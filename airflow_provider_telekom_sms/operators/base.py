@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 import uuid
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_telekom_sms.campaign.plan import CampaignSpec, MessageSettings
     from airflow_provider_telekom_sms.campaign.run import Job, Result
+    from airflow_provider_telekom_sms.campaign.suppression import SuppressionList
     from airflow_provider_telekom_sms.hooks.telekom_sms import TelekomSmsHook
     from airflow_provider_telekom_sms.ledger.delivery import Progress, Scope
     from airflow_provider_telekom_sms.ledger.reporting import Counts
@@ -42,6 +44,8 @@ SHOWN = 10
 #: Seconds between two looks at a campaign that is paused, or at an API that asks to wait without saying how
 #: long; meanwhile no worker is held.
 PAUSE = 60.0
+#: The longest that an API which asks to wait is obeyed without anybody being told, seconds.
+LONGEST_PAUSE = 86_400.0
 
 
 class LedgerOperator(BaseOperator):
@@ -157,16 +161,17 @@ class SendingOperator(JobOperator):
         if self.deferrable:
             self._wait_without_worker(result)
         self._fail_if_broken_off(result)
-        counts = result.counts
-        if counts.planned:
-            raise _error(f"{counts.planned} messages were given back by another task; try again")
-        in_doubt = counts.in_doubt if result.last else self._own_doubts(ledger, job, result)
-        if not in_doubt or job.on_in_doubt == "skip":
-            return
         from airflow_provider_telekom_sms.exceptions import InDoubtError
         from airflow_provider_telekom_sms.ledger import reporting
         from airflow_provider_telekom_sms.ledger.store import State
 
+        counts = result.counts
+        own = result.plan_id if job.own_plan_only else None
+        if left := reporting.sendable(ledger, result.owner.campaign_id, own):
+            raise _error(f"{left} messages were given back by another task; try again")
+        in_doubt = counts.in_doubt if result.last else self._own_doubts(ledger, job, result)
+        if not in_doubt or job.on_in_doubt == "skip":
+            return
         rows = reporting.rows_in(ledger, result.owner.campaign_id, State.IN_DOUBT, SHOWN)
         message = (
             f"{in_doubt} messages are in doubt: they may have been sent or not, among them rows "
@@ -183,7 +188,7 @@ class SendingOperator(JobOperator):
         if job.spec is None:
             self.log.info("Others are still sending this campaign; the last of them gives the verdict")
             return 0
-        return reporting.in_doubt_of(ledger, result.owner.id)
+        return reporting.in_doubt_of(ledger, result.owner.id, result.plan_id)
 
     def _wait_without_worker(self, result: Result) -> None:
         from airflow_provider_telekom_sms.exceptions import RateLimitedError
@@ -197,7 +202,8 @@ class SendingOperator(JobOperator):
         error = drained.stopped_by
         # Only where something got through: an API that takes nothing at all is worth an alarm.
         if isinstance(error, RateLimitedError) and drained.counts.get(State.ACCEPTED):
-            self._defer_for(max(PAUSE, error.retry_after or 0), "the API, which had too many requests")
+            seconds = min(max(PAUSE, error.retry_after or 0), LONGEST_PAUSE)
+            self._defer_for(seconds, "the API, which had too many requests")
 
     def _defer_for(self, seconds: float, what: str) -> NoReturn:
         from airflow.providers.standard.triggers.temporal import TimeDeltaTrigger
@@ -285,7 +291,11 @@ class CampaignOperator(JobOperator):
     def _campaign(self, context: Context) -> tuple[str, str]:
         """Give the campaign's id, and the slot of this task instance."""
         default_id, slot = identity(context, with_map_index=True)
-        return self.campaign_id or default_id, slot
+        # A number where Airflow renders templates as native objects.
+        campaign_id = default_id if self.campaign_id in (None, "") else str(self.campaign_id)
+        if "\0" in campaign_id or any("\ud800" <= character <= "\udfff" for character in campaign_id):
+            raise wrong("campaign_id", campaign_id, "text without NUL and halves of surrogate pairs")
+        return campaign_id, slot
 
     def _check_report_path(self) -> None:
         from airflow_provider_telekom_sms.campaign.report import check_path
@@ -308,7 +318,7 @@ class PlanningOperator(CampaignOperator, MessageOperator):
     source = PrivateField(show_source)
     text = PrivateField(show_text)
     sql_parameters = PrivateField(show_source)
-    suppression = PrivateField(show_source)
+    suppression = PrivateField(show_source, files=True)
 
     def __init__(
         self,
@@ -357,6 +367,9 @@ class PlanningOperator(CampaignOperator, MessageOperator):
             raise wrong("sql_conn_id", sql_conn_id, "the Airflow connection to run sql over")
         if max_price is not None and self.price_per_part is None:
             raise wrong("price_per_part", None, "a price, for max_price to be checked")
+        for name in ("price_per_part", "max_price", "max_messages", "max_parts_per_message"):
+            if getattr(self, name) is not None and not _is_number(getattr(self, name), 0):
+                raise wrong(name, getattr(self, name), "None, or a number from 0 up")
 
     def _spec(self) -> CampaignSpec:
         from airflow_provider_telekom_sms.campaign.plan import CampaignSpec, Guards
@@ -372,9 +385,15 @@ class PlanningOperator(CampaignOperator, MessageOperator):
             delimiter=self.delimiter,
             on_invalid=self.on_invalid,
             guards=Guards(self.max_messages, self.max_parts_per_message, self.price_per_part, self.max_price),
-            suppression=reveal(self.suppression),
-            suppression_conn_id=self.sql_conn_id,
         )
+
+    def _suppression(self) -> SuppressionList | None:
+        from airflow_provider_telekom_sms.campaign.suppression import SuppressionList
+
+        given = reveal(self.suppression)
+        if given is None:
+            return None
+        return SuppressionList(given, self.to_column, self.sql_conn_id, self.encoding, self.delimiter)
 
     def _rows(self) -> Any:
         from airflow_provider_telekom_sms.campaign.files import SUFFIXES
@@ -431,6 +450,10 @@ class DrainingOperator(CampaignOperator, SendingOperator):
         by_code = self._read_event(event)
         return self._delivered(self._ledger(), self._campaign(context)[0], by_code)
 
+    def _suppression(self) -> SuppressionList | None:
+        """Give the numbers that must not get a message."""
+        raise NotImplementedError
+
     def _job(self, context: Context, spec: CampaignSpec | None) -> Job:
         from airflow_provider_telekom_sms.campaign.run import Job
 
@@ -439,6 +462,7 @@ class DrainingOperator(CampaignOperator, SendingOperator):
             campaign_id=campaign_id,
             slot=slot,
             spec=spec,
+            suppression=self._suppression(),
             concurrency=self.concurrency,
             rate_limit=self.rate_limit,
             yields=self.deferrable,
@@ -456,6 +480,8 @@ class DrainingOperator(CampaignOperator, SendingOperator):
         self._give_verdict(ledger, job, result)
         if result.last:
             self._fail_if_rejected(result.counts)
+        if result.unreported:
+            raise _error(f"All was sent, but report_path {self.report_path!r}: {result.unreported}")
         if self.wait_for_delivery and result.last and result.counts.accepted:
             progress = self._await_delivery(ledger, Scope(job.campaign_id))
             return self._delivered(ledger, job.campaign_id, progress.by_code)
@@ -526,4 +552,5 @@ def _error(message: str) -> Exception:
 
 
 def _is_number(value: Any, least: float, most: float = float("inf")) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and least <= value <= most
+    plain = isinstance(value, int | float) and not isinstance(value, bool)
+    return plain and math.isfinite(value) and least <= value <= most

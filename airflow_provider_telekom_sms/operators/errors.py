@@ -17,9 +17,12 @@ def not_retried() -> Iterator[None]:
         InvalidMessageError,
         PlanError,
         SourceError,
+        SourceUnavailableError,
     )
 
     try:
         yield
+    except SourceUnavailableError:
+        raise
     except (InvalidMessageError, SourceError, PlanError, CancelledError, ConfigurationError) as error:
         raise AirflowFailException(str(error)) from error

@@ -44,10 +44,11 @@ class PrivateField:
     attribute, finds the dependencies of an XComArg by reading it, and does both for mapped tasks its own way.
 
     :param show: gives what is shown of a value; None to show the value itself
+    :param files: the name of a ``.sql`` file is left to Airflow, which reads it
     """
 
-    def __init__(self, show: Callable[[Any], str | None]) -> None:
-        self._show = show
+    def __init__(self, show: Callable[[Any], str | None], *, files: bool = False) -> None:
+        self._show, self._files = show, files
 
     def __set_name__(self, owner: type, name: str) -> None:
         self._name = name
@@ -57,11 +58,15 @@ class PrivateField:
 
     def __set__(self, instance: Any, value: Any) -> None:
         # What replaces a template is what it rendered to, whatever it looks like.
-        rendered = _is_template(instance.__dict__.get(self._name))
+        rendered = self._is_open(instance.__dict__.get(self._name))
         shown = None
-        if value is not None and not isinstance(value, Private) and (rendered or not _is_template(value)):
+        if value is not None and not isinstance(value, Private) and (rendered or not self._is_open(value)):
             shown = self._show(value)
         instance.__dict__[self._name] = value if shown is None else Private(value, shown)
+
+    def _is_open(self, value: Any) -> bool:
+        """Tell whether something is left to render; of a file, which is read first, there may be still."""
+        return _is_template(value) or (self._files and isinstance(value, str) and value.endswith(".sql"))
 
 
 def reveal(value: Any) -> Any:
@@ -71,10 +76,11 @@ def reveal(value: Any) -> Any:
 
 def _is_template(value: Any) -> bool:
     if isinstance(value, str):
-        # A .sql file is one, which Airflow reads.
-        return "{{" in value or "{%" in value or value.endswith(".sql")
-    if isinstance(value, list | tuple):
+        return "{{" in value or "{%" in value
+    if isinstance(value, list | tuple | set):
         return any(map(_is_template, value))
+    if isinstance(value, dict):
+        return any(map(_is_template, value.values()))
     # An XComArg, or whatever else Airflow resolves before the task runs.
     return hasattr(value, "resolve")
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from airflow_provider_telekom_sms import version_compat
 from airflow_provider_telekom_sms.exceptions import LedgerError
+from airflow_provider_telekom_sms.ledger import planning
 from airflow_provider_telekom_sms.ledger.planning import Owner
 from airflow_provider_telekom_sms.ledger.store import Ledger
 
@@ -40,13 +41,13 @@ def remember(context: Any, ledger: Ledger, owner: Owner) -> None:
                 "sent again. Let [telekom_sms] ledger_conn_id or ledger_path name that one again, on every "
                 "machine; to go on with this one, run the task in a new DAG run"
             )
-        if int(last.get("token", 0)) >= owner.id:
+        if not planning.knows(ledger, last["token"], last["began_at"]):
             raise LedgerError(
                 f"{ledger!r} has forgotten the last try of this task: it was restored from an older backup, "
-                "and what was sent since would be sent again. Look at what was sent, and run the task in a "
-                "new DAG run"
+                "or its campaign was purged, and what was sent since would be sent again. Look at what was "
+                "sent, and run the task in a new DAG run"
             )
-    memory.set({"ledger": ledger.id, "token": owner.id})
+    memory.set({"ledger": ledger.id, "token": owner.id, "began_at": owner.began_at})
 
 
 def _memory(context: Any, owner: Owner) -> _StateStore | _Variable | None:

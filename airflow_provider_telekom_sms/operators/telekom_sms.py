@@ -20,7 +20,13 @@ from airflow_provider_telekom_sms.operators.base import (
     wrong,
 )
 from airflow_provider_telekom_sms.operators.errors import not_retried
-from airflow_provider_telekom_sms.operators.fields import PrivateField, reveal, show_phones, show_text
+from airflow_provider_telekom_sms.operators.fields import (
+    PrivateField,
+    reveal,
+    show_phones,
+    show_source,
+    show_text,
+)
 from airflow_provider_telekom_sms.operators.waiting import describe
 from airflow_provider_telekom_sms.settings import DEFAULT_CONN_ID
 
@@ -29,6 +35,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_telekom_sms.campaign.plan import CampaignSpec
     from airflow_provider_telekom_sms.campaign.run import Job
+    from airflow_provider_telekom_sms.campaign.suppression import SuppressionList
     from airflow_provider_telekom_sms.ledger.reporting import Counts
     from airflow_provider_telekom_sms.ledger.store import Ledger
 
@@ -281,7 +288,14 @@ class TelekomSmsCampaignPlanOperator(PlanningOperator):
 
         self._check_report_path()
         campaign_id, slot = self._campaign(context)
-        job = Job(campaign_id, slot, self._spec(), sends=False, report_path=self.report_path)
+        job = Job(
+            campaign_id,
+            slot,
+            self._spec(),
+            self._suppression(),
+            sends=False,
+            report_path=self.report_path,
+        )
         ledger = self._ledger()
         result = self._run(context, ledger, job)
         summary = summarize(ledger, campaign_id, int(result.plan_id or 0), self.price_per_part)
@@ -300,15 +314,46 @@ class TelekomSmsCampaignSendOperator(DrainingOperator):
 
     :param campaign_id: the campaign's id, for example ``plan.output["campaign_id"]``
     :param worker: tells mapped tasks apart; its value means nothing
+    :param suppression: numbers that must not get a message, as they stand now and not when it was planned
+    :param sql_conn_id: Airflow connection to run a suppression that is SQL over
+    :param to_column: column of the suppression that holds the numbers, where there are several
 
     The other parameters are those of :class:`TelekomSmsBulkSendOperator` that concern sending.
     """
 
-    template_fields: Sequence[str] = ("campaign_id", "report_path", "telekom_sms_conn_id", "ledger_conn_id")
+    template_fields: Sequence[str] = (
+        "campaign_id",
+        "report_path",
+        "suppression",
+        "sql_conn_id",
+        "telekom_sms_conn_id",
+        "ledger_conn_id",
+    )
+    template_ext: Sequence[str] = (".sql",)
 
-    def __init__(self, *, campaign_id: str, worker: int = 0, **kwargs: Any) -> None:
+    suppression = PrivateField(show_source, files=True)
+
+    def __init__(
+        self,
+        *,
+        campaign_id: str,
+        worker: int = 0,
+        suppression: Any = None,
+        sql_conn_id: str | None = None,
+        to_column: str = "phone",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(campaign_id=campaign_id, **kwargs)
         self.worker = worker
+        self.suppression = suppression
+        self.sql_conn_id = sql_conn_id
+        self.to_column = to_column
+
+    def _suppression(self) -> SuppressionList | None:
+        from airflow_provider_telekom_sms.campaign.suppression import SuppressionList
+
+        given = reveal(self.suppression)
+        return None if given is None else SuppressionList(given, self.to_column, self.sql_conn_id)
 
     @not_retried()
     def execute(self, context: Context) -> dict[str, Any]:

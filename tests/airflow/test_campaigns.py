@@ -19,6 +19,7 @@ from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 from airflow_provider_telekom_sms import version_compat
 from airflow_provider_telekom_sms.campaign import engine
 from airflow_provider_telekom_sms.exceptions import (
+    CampaignBusyError,
     ConfigurationError,
     LedgerError,
     RateLimitedError,
@@ -285,7 +286,7 @@ class TestWorkers:
         plan_id = planning.begin_plan(ledger, owner, "", "{}", fallback=False)
         row = planning.PlannedRow(1, State.PLANNED, b"1" * 16, None, "421903100010", "Ahoj", 1)
         planning.add(ledger, owner, plan_id, [row])
-        with pytest.raises(AirflowFailException, match="still being planned"):
+        with pytest.raises(CampaignBusyError, match="still being planned"):
             send().execute(context("send"))
         assert sim.state.requests == []
 

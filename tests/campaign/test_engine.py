@@ -361,9 +361,10 @@ def test_a_fault_of_ours_stops_it(bench, monkeypatch, where):
     original = getattr(owner, where)
     monkeypatch.setattr(owner, where, broken)
     if where == "from_json":
+        # Before anything is claimed: a window with holidays, say, on a worker that has no calendar.
         with pytest.raises(ValueError, match="a bug"):
             bench.run(200, concurrency=8)
-        assert bench.states() == {"in_doubt": 32, "planned": 168}
+        assert bench.states() == {"planned": 200}
     else:
         result = bench.run(200, concurrency=8)
         assert str(result.drained.stopped_by) == "a bug"

@@ -137,6 +137,11 @@ def test_it_is_streamed(ledger, tmp_path, name, monkeypatch):
     assert peaks[1] < 1.5 * peaks[0]
 
 
+def test_a_formula_behind_another_separator_is_none_either():
+    assert report._harmless("x;=HYPERLINK(1);y; @z") == "x;'=HYPERLINK(1);y; '@z"
+    assert report._harmless("=1;=2") == "'=1;'=2"
+
+
 @pytest.mark.parametrize("cell", ["=1+1", "@SUM(1)", "+cmd|x", "-2+3+cmd", "\t=1"])
 def test_a_cell_is_no_formula(cell):
     assert report._harmless(cell) == f"'{cell}"

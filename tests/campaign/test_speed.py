@@ -118,7 +118,7 @@ def test_sending_is_not_slowed_by_the_ledger(
         with monkeypatch.context() as patch:
             if name == "none":
                 patch.setattr(sending, "exchange", without_a_ledger(number))
-                patch.setattr(sending, "parameters", lambda *_: {"parameters": {}})
+                patch.setattr(sending, "parameters", lambda *_: {1: {"parameters": {}}})
             taken = run_blocking(drain)
         far.ask("POST", "reset", {})
         return taken

@@ -185,7 +185,9 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(data=st.data(), state=st.sampled_from([State.IN_DOUBT, State.REJECTED]))
     def resend(self, data: st.DataObject, state: State) -> None:
         one = data.draw(st.sampled_from(self.tries))
-        hit = [m for m in self.messages.values() if m.state is state] if one.alive else []
+        at_work = {other.owner.id for other in self.tries if other.alive and other is not one}
+        hit = [m for m in self.messages.values() if m.state is state and m.owner not in at_work]
+        hit = hit if one.alive else []
         assert sending.requeue(self.ledger, one.owner, state) == len(hit)
         for message in hit:
             message.state = State.PLANNED

@@ -124,7 +124,7 @@ def test_nothing_is_claimed_from_half_a_plan(desk, ledger):
     owner = desk.begin()
     plan_id = desk.plan(owner, 5, finish=False)
     assert sending.exchange(ledger, owner, [], 9).claimed == []
-    assert sending.exchange(ledger, owner, [], 9, plan_id=plan_id).claimed == []
+    assert sending.exchange(ledger, owner, [], 9, plans=[plan_id]).claimed == []
     planning.finish_plan(ledger, owner, plan_id)
     assert len(sending.exchange(ledger, owner, [], 9).claimed) == 5
 

@@ -181,7 +181,7 @@ def test_one_plan_only(desk, ledger):
     owner = desk.begin()
     desk.plan(owner, 2)
     second = desk.plan(owner, 2, first=3)
-    claimed = sending.exchange(ledger, owner, [], 9, plan_id=second).claimed
+    claimed = sending.exchange(ledger, owner, [], 9, plans=[second]).claimed
     assert [m.text for m in claimed] == ["Ahoj 3", "Ahoj 4"]
 
 

@@ -42,6 +42,10 @@ log = logging.getLogger(__name__)
 
 #: Invalid rows that an error or the log names.
 SHOWN = 10
+REACHED_BEFORE = (
+    "{} of {} numbers have got another text in this campaign already, or may have; with key_column a number "
+    "would get one only"
+)
 #: Texts that a plan's summary shows, with the rows' values masked.
 SAMPLES = 3
 #: Seconds between two looks whether another task's plan of the same campaign is done.
@@ -260,6 +264,8 @@ def _check(ledger: Ledger, owner: Owner, plan_id: int, spec: CampaignSpec) -> No
         if spec.on_invalid == "fail":
             raise PlanError(f"on_invalid='fail': {summary}")
         log.warning("%s", summary)
+    if again := reporting.reached_before(ledger, plan_id):
+        log.warning("%s", REACHED_BEFORE.format(again, counts.planned))
     spec.guards.check(counts)
 
 
@@ -318,7 +324,13 @@ class _Planner:
 
     def summary(self) -> dict[str, Any]:
         """Give what goes into the ledger beside the plan; texts only with their values masked."""
-        return {"costs": self.costs.as_dict(), "samples": self._samples}
+        window = self._spec.settings.send_window
+        return {
+            "costs": self.costs.as_dict(),
+            "samples": self._samples,
+            "parameters": self._spec.settings.parameters.model_dump(mode="json", exclude_none=True),
+            "send_window": None if window is None else str(window),
+        }
 
 
 def _most_parts(spec: CampaignSpec) -> tuple[int, str] | None:

@@ -110,6 +110,12 @@ def run_job(
     owner = planning.begin(ledger, job.campaign_id, job.slot)
     try:
         begun(owner)
+    except BaseException:
+        # Whatever report there is, this ledger knows nothing better.
+        with contextlib.suppress(LedgerError):
+            planning.end(ledger, owner)
+        raise
+    try:
         plan_id, drained = _attempt(ledger, hook, job, owner, stop)
     except BaseException as error:
         _break_off(ledger, job, owner, error)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from airflow_provider_telekom_sms.campaign.costs import in_words, priced
-from airflow_provider_telekom_sms.campaign.plan import SHOWN
+from airflow_provider_telekom_sms.campaign.plan import REACHED_BEFORE, SHOWN
 from airflow_provider_telekom_sms.ledger import planning, reporting
 from airflow_provider_telekom_sms.ledger.store import Ledger
 
@@ -28,6 +28,7 @@ def summarize(ledger: Ledger, campaign_id: str, plan_id: int, price_per_part: fl
         "invalid": counts.invalid,
         "duplicate": counts.duplicate,
         "suppressed": counts.suppressed,
+        "reached_before": reporting.reached_before(ledger, plan_id),
         "by_parts": by_parts,
         "invalid_rows": [
             {"row": row, "reason": reason} for row, reason in reporting.invalid_rows(ledger, plan_id, SHOWN)
@@ -53,6 +54,11 @@ def describe_plan(summary: dict[str, Any]) -> str:
         f"Of {summary['total']} rows: {summary['invalid']} invalid, {summary['duplicate']} duplicate, "
         f"{summary['suppressed']} suppressed.",
     ]
+    if summary["reached_before"]:
+        lines += ["", f"**{REACHED_BEFORE.format(summary['reached_before'], summary['messages'])}.**"]
+    given = {**summary.get("parameters", {}), "send_window": summary.get("send_window")}
+    if shown := [f"{name} {value}" for name, value in given.items() if value is not None]:
+        lines += ["", f"With {', '.join(shown)}."]
     lines += _table(summary["by_parts"])
     if costs := in_words(summary["costs"]) if "costs" in summary else []:
         lines += ["", "What costs more than it has to:", "", *(f"- {line}" for line in costs)]

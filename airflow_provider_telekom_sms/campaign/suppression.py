@@ -89,7 +89,10 @@ class SuppressionList:
             encoding=self.encoding,
             delimiter=self.delimiter,
         )
-        log.info("%d numbers are suppressed", len(found))
+        if found:
+            log.info("Suppressed numbers: %d", len(found))
+        else:
+            log.warning("suppression: it is empty, and holds back no message")
         return found
 
 

@@ -36,8 +36,10 @@ def open_ledger(ledger_conn_id: str | None = None) -> Ledger:
     :raises ConfigurationError: when what is set there cannot be used
     :raises LedgerError: when the ledger cannot be opened
     """
-    # By process: a database connection must not be shared with a fork.
-    return _opened(ledger_url(ledger_conn_id), os.getpid())
+    url = ledger_url(ledger_conn_id)
+    # By process: a database connection must not be shared with a fork. By file: one that was deleted could
+    # still be written to, and nobody would ever read it.
+    return _opened(url, os.getpid(), _file_of(url))
 
 
 def ledger_url(ledger_conn_id: str | None = None, *, find: Callable[[str], Connection] | None = None) -> URL:
@@ -72,8 +74,19 @@ def _refuse_remote(executors: str) -> None:
         )
 
 
+def _file_of(url: URL) -> tuple[int, int] | None:
+    if url.get_backend_name() != "sqlite":
+        return None
+    path = Path(str(url.database))
+    if not path.exists():
+        _opened.cache_clear()
+        Ledger(url).close()
+    status = path.stat()
+    return status.st_dev, status.st_ino
+
+
 @lru_cache(maxsize=8)
-def _opened(url: URL, pid: int) -> Ledger:
+def _opened(url: URL, pid: int, file: tuple[int, int] | None) -> Ledger:
     return Ledger(url)
 
 

@@ -97,6 +97,36 @@ def in_doubt_of(ledger: Ledger, owner_id: int, plan_id: int | None) -> int:
         return int(connection.scalar(query) or 0)
 
 
+def rejections(ledger: Ledger, campaign_id: int, limit: int) -> list[tuple[str, int]]:
+    """Give the commonest reasons for which messages were rejected, and how many were for each."""
+    number = sa.func.count().label("number")
+    query = sa.select(sa.func.coalesce(_m.reason, ""), number).where(
+        *_of(campaign_id, None), _m.state == State.REJECTED
+    )
+    with ledger.reading() as connection:
+        found = connection.execute(query.group_by(_m.reason).order_by(number.desc()).limit(limit))
+        return [(reason, int(count)) for reason, count in found]
+
+
+def reached_before(ledger: Ledger, plan_id: int) -> int:
+    """
+    Count the messages of a plan whose number has got another one in the same campaign, or may have.
+
+    Another text is another message, unless the campaign has a ``key_column``.
+    """
+    earlier = schema.message.alias("earlier").c
+    had = (State.ACCEPTED, State.CLAIMED, State.IN_DOUBT)
+    campaign = sa.select(_p.campaign_id).where(_p.id == plan_id).scalar_subquery()
+    others = sa.select(_p.id).where(_p.campaign_id == campaign, _p.id != plan_id)
+    numbers = sa.select(earlier.phone).where(earlier.plan_id.in_(others), earlier.state.in_(had))
+    never = (State.INVALID, State.DUPLICATE, State.SUPPRESSED)
+    query = sa.select(sa.func.count()).where(_m.plan_id == plan_id, _m.state.not_in(never))
+    with ledger.reading() as connection:
+        if connection.scalar(others.limit(1)) is None:
+            return 0
+        return int(connection.scalar(query.where(_m.phone.in_(numbers))) or 0)
+
+
 def campaign_number(ledger: Ledger, campaign: str) -> int:
     """
     Give a campaign's number in the ledger.

@@ -175,7 +175,7 @@ class SendingOperator(JobOperator):
         rows = reporting.rows_in(ledger, result.owner.campaign_id, State.IN_DOUBT, SHOWN)
         message = (
             f"{in_doubt} messages are in doubt: they may have been sent or not, among them rows "
-            f"{', '.join(map(str, rows))}. Everything else was sent. {self._advice}"
+            f"{', '.join(map(str, rows))}. Nothing else is left to be sent. {self._advice}"
         )
         if job.on_in_doubt == "resend":
             raise InDoubtError(message)
@@ -225,6 +225,11 @@ class SendingOperator(JobOperator):
             raise drained.stopped_by
         if drained.halted == "cancelled":
             raise CancelledError(f"The campaign was cancelled while it was sent; {planned} will not be sent")
+        if drained.halted == "paused":
+            raise _error(
+                f"The campaign is not at its end: paused; {planned} planned. It goes on with the first try "
+                "after python -m airflow_provider_telekom_sms ledger resume; ledger show tells who paused it"
+            )
         if drained.halted:
             raise _error(f"The campaign is not at its end: {drained.halted}; {planned} planned")
 
@@ -477,6 +482,7 @@ class DrainingOperator(CampaignOperator, SendingOperator):
         ledger = self._ledger()
         result = self._run(context, ledger, job)
         self.log.info("Campaign %s: %s", job.campaign_id, in_words(result.counts))
+        self._tell_rejections(ledger, result)
         self._give_verdict(ledger, job, result)
         if result.last:
             self._fail_if_rejected(result.counts)
@@ -486,6 +492,14 @@ class DrainingOperator(CampaignOperator, SendingOperator):
             progress = self._await_delivery(ledger, Scope(job.campaign_id))
             return self._delivered(ledger, job.campaign_id, progress.by_code)
         return self._summary(job.campaign_id, result.counts)
+
+    def _tell_rejections(self, ledger: Ledger, result: Result) -> None:
+        from airflow_provider_telekom_sms.api.phone import mask_phones_in
+        from airflow_provider_telekom_sms.ledger import reporting
+
+        if result.counts.rejected:
+            for reason, number in reporting.rejections(ledger, result.owner.campaign_id, SHOWN):
+                self.log.warning("Rejected: %d with %s", number, mask_phones_in(reason))
 
     def _fail_if_rejected(self, counts: Counts) -> None:
         if self.fail_on is None or not counts.rejected:

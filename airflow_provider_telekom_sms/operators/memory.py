@@ -37,15 +37,16 @@ def remember(context: Any, ledger: Ledger, owner: Owner) -> None:
     if isinstance(last, dict):
         if last.get("ledger") != ledger.id:
             raise LedgerError(
-                f"The last try of this task used another ledger than {ledger!r}, and what it sent would be "
-                "sent again. Let [telekom_sms] ledger_conn_id or ledger_path name that one again, on every "
-                "machine; to go on with this one, run the task in a new DAG run"
+                f"The last try of this task used another ledger than {ledger!r}, or that one was deleted and "
+                "made anew, and what was sent would be sent again. Let [telekom_sms] ledger_conn_id or "
+                "ledger_path name that one again, on every machine, or restore it. A new DAG run would go on "
+                "with this one, and send again to everybody it does not know of"
             )
         if not planning.knows(ledger, last["token"], last["began_at"]):
             raise LedgerError(
                 f"{ledger!r} has forgotten the last try of this task: it was restored from an older backup, "
-                "or its campaign was purged, and what was sent since would be sent again. Look at what was "
-                "sent, and run the task in a new DAG run"
+                "or its campaign was purged, and what was sent since would be sent again. Restore a newer "
+                "backup. A new DAG run would send again to everybody whom this one has forgotten"
             )
     memory.set({"ledger": ledger.id, "token": owner.id, "began_at": owner.began_at})
 

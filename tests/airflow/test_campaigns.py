@@ -23,6 +23,7 @@ from airflow_provider_telekom_sms.exceptions import (
     ConfigurationError,
     LedgerError,
     RateLimitedError,
+    SourceUnavailableError,
     TelekomSmsError,
 )
 from airflow_provider_telekom_sms.ledger import planning, reporting, schema, sending
@@ -248,6 +249,54 @@ class TestWorkers:
         with pytest.raises(AirflowFailException, match="1 messages are in doubt"):
             bulk(source=many(5)).execute(context())
 
+    def test_what_a_dead_sibling_had_claimed_is_in_the_verdict(
+        self, sim: Simulator, context: Context, where: str
+    ) -> None:
+        """Nobody may ever come back to say so."""
+        plan(source=many(5), text="Ahoj {name}").execute(context())
+        ledger = open_ledger()
+        dead = planning.begin(ledger, "campaign", "dead")
+        assert len(sending.exchange(ledger, dead, [], 3).claimed) == 3
+        with ledger.transaction() as connection:
+            connection.execute(
+                schema.owner.update().where(schema.owner.c.id == dead.id).values(lease_until=1)
+            )
+        with pytest.raises(AirflowFailException, match="3 messages are in doubt"):
+            send().execute(context("send"))
+
+    def test_what_an_earlier_try_left_in_doubt_is_not_forgotten(
+        self, sim: Simulator, context: Context
+    ) -> None:
+        fails(sim, "drop_after", times=1)
+        with pytest.raises(AirflowFailException, match="1 messages are in doubt"):
+            bulk(source=many(5)).execute(context())
+        planning.begin(open_ledger(), "campaign", "another run")
+        with pytest.raises(AirflowFailException, match="1 messages are in doubt"):
+            bulk(source=many(5)).execute(context(try_number=2))
+
+    def test_what_a_sibling_at_work_left_in_doubt_is_not_resent(
+        self, sim: Simulator, context: Context, where: str
+    ) -> None:
+        plan(source=many(3), text="Ahoj {name}").execute(context())
+        ledger = open_ledger()
+        sibling = planning.begin(ledger, "campaign", "sibling")
+        [claimed] = sending.exchange(ledger, sibling, [], 1).claimed
+        sending.exchange(ledger, sibling, [Outcome(claimed.id, State.IN_DOUBT)], 0)
+        assert send(on_in_doubt="resend").execute(context("send"))["in_doubt"] == 1
+        planning.end(ledger, sibling)
+        assert send(on_in_doubt="resend").execute(context("send", try_number=2))["in_doubt"] == 0
+        assert len(sim.state.messages) == 3
+
+    def test_a_half_made_plan_of_another_is_not_waited_for(self, sim: Simulator, context: Context) -> None:
+        plan(source=many(3), text="Ahoj {name}").execute(context())
+        ledger = open_ledger()
+        other = planning.begin(ledger, "campaign", "other")
+        plan_id = planning.begin_plan(ledger, other, "", "{}", fallback=False)
+        row = planning.PlannedRow(1, State.PLANNED, b"1" * 16, None, "421903100010", "Ahoj", 1)
+        planning.add(ledger, other, plan_id, [row])
+        assert send().execute(context("send"))["accepted"] == 3
+        assert sim.state.logins == 1
+
     def test_what_another_gives_back_is_sent(
         self, sim: Simulator, context: Context, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -389,7 +438,7 @@ class TestMemory:
         assert len(sim.state.messages) == 3
 
     def test_a_ledger_restored_from_an_old_backup_is_refused(
-        self, sim: Simulator, remembering: Context, tmp_path: Path
+        self, sim: Simulator, remembering: Context, context: Context, tmp_path: Path
     ) -> None:
         bulk(source=many(1), campaign_id="before").execute(remembering("before"))
         ledger = open_ledger()
@@ -404,9 +453,26 @@ class TestMemory:
             path.unlink()
         (tmp_path / "backup.db").rename(tmp_path / "ledger.db")
         sent = len(sim.state.messages)
-        with pytest.raises(LedgerError, match="restored from an older backup"):
+        # However often it is tried, and whoever has tried something else in between.
+        bulk(source=many(1), campaign_id="between").execute(context("between"))
+        report = tmp_path / "report.csv"
+        report.write_text("what the first try wrote")
+        for number in (2, 3, 4):
+            with pytest.raises(LedgerError, match="restored from an older backup"):
+                bulk(source=many(3), report_path=str(report)).execute(remembering(try_number=number))
+        assert len(sim.state.messages) == sent + 1
+        assert report.read_text() == "what the first try wrote"
+
+    def test_a_file_that_was_deleted_is_not_written_on(
+        self, sim: Simulator, remembering: Context, tmp_path: Path
+    ) -> None:
+        """A process that has it open still could, and nobody would ever read it."""
+        bulk(source=many(3)).execute(remembering())
+        for path in tmp_path.glob("ledger.db*"):
+            path.unlink()
+        with pytest.raises(LedgerError, match="deleted and made anew"):
             bulk(source=many(3)).execute(remembering(try_number=2))
-        assert len(sim.state.messages) == sent
+        assert len(sim.state.messages) == 3
 
     def test_what_another_task_remembers_is_no_matter(
         self, sim: Simulator, context: Context, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
@@ -480,6 +546,82 @@ class TestSettings:
         with pytest.raises(AirflowFailException, match="send_window: found '8 to 20'"):
             bulk(source=many(1), send_window="8 to 20").execute(context())
         assert sim.state.requests == []
+
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            ("price_per_part", -1), ("price_per_part", float("nan")), ("price_per_part", "0,05"),
+            ("max_price", float("inf")), ("max_messages", -1), ("rate_limit", float("inf")),
+        ],
+    )  # fmt: skip
+    def test_guards_that_would_never_speak(self, name: str, value: Any) -> None:
+        with pytest.raises(ConfigurationError, match=f"{name}: found"):
+            bulk(source=[], **{"price_per_part": 1, name: value})
+
+    def test_a_campaign_id_that_is_a_number(self, sim: Simulator, context: Context) -> None:
+        assert bulk(source=many(1), campaign_id=20260105).execute(context())["campaign_id"] == "20260105"
+
+    @pytest.mark.parametrize("campaign_id", ["a\0b", "a\ud800b"])
+    def test_a_campaign_id_that_no_database_holds(
+        self, sim: Simulator, context: Context, campaign_id: str
+    ) -> None:
+        with pytest.raises(AirflowFailException, match="campaign_id: found"):
+            bulk(source=many(1), campaign_id=campaign_id).execute(context())
+
+    def test_a_report_that_cannot_be_written_is_told_before_anything_is_sent(
+        self, sim: Simulator, context: Context, tmp_path: Path
+    ) -> None:
+        (tmp_path / "file").touch()
+        with pytest.raises(AirflowFailException, match=r"report_path: .* cannot be written"):
+            bulk(source=many(1), report_path=str(tmp_path / "file" / "r.csv")).execute(context())
+        assert sim.state.requests == []
+
+    def test_a_report_that_fails_hides_no_verdict(
+        self, sim: Simulator, context: Context, tmp_path: Path
+    ) -> None:
+        (tmp_path / "r.csv").mkdir()
+        with pytest.raises(TelekomSmsError, match=r"All was sent, but report_path .*: IsADirectoryError"):
+            bulk(source=many(1), report_path=str(tmp_path / "r.csv")).execute(context())
+        fails(sim, "drop_after", times=1)
+        with pytest.raises(AirflowFailException, match="1 messages are in doubt"):
+            bulk(source=many(2), campaign_id="c", report_path=str(tmp_path / "r.csv")).execute(context("b"))
+
+    def test_why_messages_were_rejected_is_told(
+        self, sim: Simulator, context: Context, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        fails(sim, "error", code="NEJAKA_CHYBA", description="Popis", times=1)
+        bulk(source=many(3)).execute(context())
+        assert "Rejected: 1 with NEJAKA_CHYBA: Popis" in capsys.readouterr().out
+
+    def test_templates_in_the_parameters_of_a_query(
+        self, sim: Simulator, run_dag: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        with sqlite3.connect(tmp_path / "crm.db") as crm:
+            crm.execute("CREATE TABLE people (phone TEXT, name TEXT, day TEXT)")
+            crm.execute("INSERT INTO people VALUES ('0903100010', 'Ján', 'x-1')")
+        connection = {"conn_type": "sqlite", "host": str(tmp_path / "crm.db")}
+        monkeypatch.setenv("AIRFLOW_CONN_CRM", json.dumps(connection))
+        with DAG("parameters", schedule=None, params={"day": "x-1"}) as dag:
+            bulk(
+                sql="SELECT * FROM people WHERE day = :day",
+                sql_conn_id="crm",
+                sql_parameters={"day": "{{ params.day }}"},
+            )
+        assert run_dag(dag).xcom("bulk")["accepted"] == 1
+
+    def test_a_warehouse_that_is_away_is_tried_again(
+        self, sim: Simulator, context: Context, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        connection = {
+            "conn_type": "postgres",
+            "host": "127.0.0.1",
+            "port": 1,
+            "login": "a",
+            "password": "bbbbbb",
+        }
+        monkeypatch.setenv("AIRFLOW_CONN_AWAY", json.dumps(connection))
+        with pytest.raises(SourceUnavailableError, match="cannot connect"):
+            bulk(sql="SELECT 1", sql_conn_id="away").execute(context())
 
     def test_a_query_from_a_file(
         self,
@@ -562,6 +704,51 @@ class TestGuards:
         assert len(sim.state.messages) == 1
         # It may have been sent, so that another run must not send it either.
         assert bulk(source=many(1)).execute(context(run_id="another"))["duplicate"] == 1
+
+    def test_nor_what_another_gives_back_after_the_list_was_read(
+        self, sim: Simulator, context: Context, monkeypatch: pytest.MonkeyPatch, where: str
+    ) -> None:
+        plan(source=many(3), text="Ahoj {name}").execute(context())
+        ledger = open_ledger()
+        sibling = planning.begin(ledger, "campaign", "sibling")
+        [claimed] = sending.exchange(ledger, sibling, [], 1).claimed
+        read = engine.Engine._read_settings
+
+        def gives_back(self: engine.Engine) -> None:
+            sending.exchange(ledger, sibling, [Outcome(claimed.id, State.PLANNED)], 0)
+            read(self)
+
+        monkeypatch.setattr(engine.Engine, "_read_settings", gives_back)
+        summary = send(suppression=[claimed.phone]).execute(context("send"))
+        assert (summary["accepted"], summary["suppressed"], summary["planned"]) == (2, 1, 0)
+        assert claimed.phone not in sim.state.messages_per_number()
+        [text] = [m.text for m in reporting.messages(ledger, sibling.campaign_id) if m.state == "suppressed"]
+        assert text is None
+
+    def test_who_got_another_text_before_is_told(
+        self, sim: Simulator, context: Context, caplog: pytest.LogCaptureFixture, where: str
+    ) -> None:
+        bulk(source=many(3), text="Ahoj {name}, s chybov").execute(context())
+        summary = plan(source=many(4), text="Ahoj {name}, bez chyby").execute(context("again"))
+        assert (summary["messages"], summary["reached_before"]) == (4, 3)
+        assert "**3 of 4 numbers have got another text in this campaign already" in summary["description"]
+        assert "3 of 4 numbers have got another text" in caplog.text
+
+    def test_a_plan_that_a_guard_refuses_later_is_not_sent(self, sim: Simulator, context: Context) -> None:
+        plan(source=many(3), text="Ahoj {name}").execute(context())
+        with pytest.raises(AirflowFailException, match="max_messages: found 3"):
+            plan(source=many(3), text="Ahoj {name}", max_messages=2).execute(context(try_number=2))
+        with pytest.raises((AirflowFailException, LedgerError), match=r"has no plan|still being planned"):
+            send().execute(context("send"))
+        assert sim.state.messages == []
+
+    def test_a_time_that_no_window_can_reach_puts_nothing_in_doubt(
+        self, sim: Simulator, context: Context
+    ) -> None:
+        operator = bulk(source=many(3), send_window="08:00-08:01", delivery_time="9999-12-31 23:00:00")
+        with pytest.raises(Exception, match=r"."):
+            operator.execute(context())
+        assert (counts().planned, counts().in_doubt) == (3, 0)
 
     def test_outside_the_window_the_operator_waits(self, sim: Simulator, context: Context) -> None:
         """Not a worker: the message is handed over with the next allowed time."""

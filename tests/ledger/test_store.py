@@ -147,6 +147,23 @@ def test_a_database_that_may_only_be_read_is_told(postgres):
         Ledger(url)
 
 
+@pytest.mark.parametrize("encoding", ["LATIN2", "SQL_ASCII"])
+def test_a_database_that_cannot_hold_every_letter_is_refused(postgres, encoding):
+    made = f"CREATE DATABASE \"{encoding}\" ENCODING '{encoding}' TEMPLATE template0"
+    postgres.sql(postgres.url(), f"{made} LC_COLLATE 'C' LC_CTYPE 'C'")
+    with pytest.raises(ConfigurationError, match=f"encoded in {encoding}; allowed: UTF8"):
+        Ledger(postgres.url(encoding))
+
+
+def test_a_role_with_another_isolation_is_no_matter(postgres):
+    url = postgres.database()
+    postgres.sql(url, f"ALTER DATABASE \"{url.database}\" SET default_transaction_isolation = 'serializable'")
+    ledger = Ledger(url)
+    with ledger.transaction() as connection:
+        assert connection.exec_driver_sql("SHOW transaction_isolation").scalar() == "read committed"
+    ledger.close()
+
+
 @pytest.mark.parametrize("driver", ["psycopg", "psycopg2"])
 def test_both_drivers_of_postgresql_serve(postgres, driver):
     ledger = Ledger(postgres.database().set(drivername=f"postgresql+{driver}"))

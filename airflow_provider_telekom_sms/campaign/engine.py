@@ -179,9 +179,9 @@ class Engine:
             if want and not result.claimed and not result.wait:
                 self._exhausted = True
             if self._yields and result.wait > LONG_WAIT:
-                self._exhausted = True
+                self._exhausted, self._drained.wait = True, result.wait
             if not self._outstanding and (self._stopping or self._exhausted):
-                self._drained.wait = max(0.0, claim_from - loop.time())
+                self._drained.wait = min(self._drained.wait, max(0.0, claim_from - loop.time()))
                 return
             await self._next_exchange(claim_from, spoke_at + LEASE_MS / 5000)
 

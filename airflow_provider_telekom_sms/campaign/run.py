@@ -123,7 +123,8 @@ def run_job(
     last = planning.end(ledger, owner)
     counts = reporting.counts(ledger, owner.campaign_id, plan_id if job.own_plan_only else None)
     result = Result(owner, plan_id, counts, drained, last)
-    if job.report_path and (last or not result.whole):
+    # While it only waits for the rate limit there is more to come.
+    if job.report_path and not drained.wait and (last or not result.whole):
         return replace(result, unreported=_report(ledger, owner, job.report_path))
     return result
 

@@ -158,13 +158,13 @@ class SendingOperator(JobOperator):
 
     def _give_verdict(self, ledger: Ledger, job: Job, result: Result) -> None:
         """Fail where this try did not reach the end of the campaign, or left something in doubt."""
-        if self.deferrable:
-            self._wait_without_worker(result)
-        self._fail_if_broken_off(result)
         from airflow_provider_telekom_sms.exceptions import InDoubtError
         from airflow_provider_telekom_sms.ledger import reporting
         from airflow_provider_telekom_sms.ledger.store import State
 
+        if self.deferrable:
+            self._wait_without_worker(result)
+        self._fail_if_broken_off(result)
         counts = result.counts
         own = result.plan_id if job.own_plan_only else None
         if left := reporting.sendable(ledger, result.owner.campaign_id, own):
@@ -194,12 +194,11 @@ class SendingOperator(JobOperator):
         from airflow_provider_telekom_sms.exceptions import RateLimitedError
         from airflow_provider_telekom_sms.ledger.store import State
 
-        drained = result.drained
-        if drained.wait:
+        drained, error = result.drained, result.drained.stopped_by
+        if drained.wait and not error and not drained.halted:
             self._defer_for(drained.wait, "the rate limit")
-        if drained.halted == "paused":
+        if drained.halted == "paused" and not error:
             self._defer_for(PAUSE, "the campaign to be resumed")
-        error = drained.stopped_by
         # Only where something got through: an API that takes nothing at all is worth an alarm.
         if isinstance(error, RateLimitedError) and drained.counts.get(State.ACCEPTED):
             seconds = min(max(PAUSE, error.retry_after or 0), LONGEST_PAUSE)

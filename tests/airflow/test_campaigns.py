@@ -21,6 +21,7 @@ from airflow_provider_telekom_sms.campaign import engine
 from airflow_provider_telekom_sms.exceptions import (
     CampaignBusyError,
     ConfigurationError,
+    IpNotAllowedError,
     LedgerError,
     RateLimitedError,
     SourceUnavailableError,
@@ -370,6 +371,29 @@ class TestWithoutAWorker:
         moments = sorted(message.taken_at for message in sim.state.messages)
         assert len(moments) == 3
         assert moments[2] - moments[0] > 1.7
+
+    def test_who_was_told_to_stop_does_not_wait(
+        self, sim: Simulator, context: Context, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(engine, "LONG_WAIT", 0.2)
+        operator = bulk(source=many(3), rate_limit=0.5, deferrable=True, concurrency=1)
+        receipt = engine.Engine._receipt
+
+        async def killed(self: engine.Engine, *arguments: Any) -> Any:
+            operator.on_kill()
+            return await receipt(self, *arguments)
+
+        monkeypatch.setattr(engine.Engine, "_receipt", killed)
+        with pytest.raises(TelekomSmsError, match="not at its end: killed; 2 planned"):
+            operator.execute(context())
+
+    def test_a_refused_key_is_told_and_not_waited_for(
+        self, sim: Simulator, context: Context, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(engine, "LONG_WAIT", 0.2)
+        fails(sim, "ip")
+        with pytest.raises(IpNotAllowedError):
+            bulk(source=many(3), rate_limit=0.5, deferrable=True, concurrency=1).execute(context())
 
     def test_without_deferring_it_waits_in_the_worker(
         self, sim: Simulator, context: Context, monkeypatch: pytest.MonkeyPatch

@@ -36,7 +36,7 @@ from airflow_provider_telekom_sms.exceptions import (
 )
 from airflow_provider_telekom_sms.ledger import planning, reporting
 from airflow_provider_telekom_sms.ledger.planning import Owner, PlannedRow
-from airflow_provider_telekom_sms.ledger.store import Ledger, State
+from airflow_provider_telekom_sms.ledger.store import Ledger, State, storable
 
 log = logging.getLogger(__name__)
 
@@ -306,7 +306,7 @@ class _Planner:
             if self._most is not None and parts > self._most[0]:
                 raise InvalidMessageError(f"the text takes {parts} parts, {self._most[1]} {self._most[0]}")
         except InvalidMessageError as error:
-            raw = _storable(given) if isinstance(given, str) else None
+            raw = storable(given) if isinstance(given, str) else None
             return PlannedRow(row.number, State.INVALID, key=key, phone=raw, reason=str(error))
         if len(self._samples) + len(self._shown) < SAMPLES:
             self._shown[row.number] = self._mask(values)
@@ -355,14 +355,9 @@ def _key(value: Any) -> str | None:
         # pandas turns integers into floats with a column's first gap: 7.0 must be the same key as 7.
         value = int(value)
     try:
-        return None if value is None else _storable(str(value)).strip() or None
+        return None if value is None else storable(str(value)).strip() or None
     except ValueError:
         raise InvalidMessageError("the key has too many digits") from None
-
-
-def _storable(text: str) -> str:
-    """Replace what no database takes: NUL and half a surrogate pair."""
-    return text if text.isprintable() else text.encode("utf-8", "replace").decode().replace("\0", "?")
 
 
 def _text_of(

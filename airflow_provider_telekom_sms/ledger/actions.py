@@ -17,7 +17,7 @@ from airflow_provider_telekom_sms.api.phone import mask_phones_in
 from airflow_provider_telekom_sms.exceptions import ConfigurationError, LedgerError
 from airflow_provider_telekom_sms.ledger import planning, reporting, schema
 from airflow_provider_telekom_sms.ledger.planning import CHUNK
-from airflow_provider_telekom_sms.ledger.store import Ledger, State
+from airflow_provider_telekom_sms.ledger.store import Ledger, State, storable
 
 log = logging.getLogger(__name__)
 
@@ -142,12 +142,7 @@ def said(actor: str, reason: str) -> tuple[str, str]:
     for name, found in (("actor", actor), ("reason", reason)):
         if not isinstance(found, str) or not found.strip():
             raise ConfigurationError(f"{name}: found nothing, allowed is a text that is not empty")
-    return _storable(actor), mask_phones_in(_storable(reason))
-
-
-def _storable(text: str) -> str:
-    """Replace what no database takes: NUL and half a surrogate pair."""
-    return text.strip().encode("utf-8", "replace").decode().replace("\0", "?")
+    return storable(actor.strip()), mask_phones_in(storable(reason.strip()))
 
 
 def note(

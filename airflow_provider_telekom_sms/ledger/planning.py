@@ -143,10 +143,13 @@ def end(ledger: Ledger, owner: Owner) -> bool:
         # With those that were killed: nobody may ever come to put what they had claimed in doubt.
         over = sa.or_(_o.id == owner.id, _o.lease_until < now)
         end_where(connection, sa.and_(_o.campaign_id == owner.campaign_id, _o.ended_at.is_(None), over), now)
-        others = sa.select(_o.id).where(
-            _o.campaign_id == owner.campaign_id, _o.ended_at.is_(None), _o.lease_until >= now
-        )
+        others = at_work(now).where(_o.campaign_id == owner.campaign_id)
         return connection.scalar(others.limit(1)) is None
+
+
+def at_work(now: int) -> sa.Select[Any]:
+    """Give the query for the owners that live: neither ended nor silent for longer than a lease."""
+    return sa.select(_o.id).where(_o.ended_at.is_(None), _o.lease_until >= now)
 
 
 def _shorten_leases(connection: Connection, campaign_id: int, now: int) -> None:

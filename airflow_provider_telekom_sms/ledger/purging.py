@@ -16,7 +16,7 @@ from sqlalchemy.engine import Connection
 from airflow_provider_telekom_sms.exceptions import ConfigurationError
 from airflow_provider_telekom_sms.ledger import schema
 from airflow_provider_telekom_sms.ledger.actions import bury, note, said
-from airflow_provider_telekom_sms.ledger.planning import CHUNK
+from airflow_provider_telekom_sms.ledger.planning import CHUNK, at_work
 from airflow_provider_telekom_sms.ledger.store import Ledger, State
 
 log = logging.getLogger(__name__)
@@ -187,7 +187,7 @@ class _Purger:
         of_campaign = _m.plan_id.in_(sa.select(_p.id).where(_p.campaign_id == self._id))
         now = self._ledger.now(connection)
         needs = (
-            sa.select(_o.id).where(_o.campaign_id == self._id, _o.ended_at.is_(None), _o.lease_until >= now),
+            at_work(now).where(_o.campaign_id == self._id),
             sa.select(_p.id).where(_p.campaign_id == self._id, _p.created_at >= self._before),
             sa.select(_m.id).where(of_campaign, sa.or_(self._unsent, ~self._old)),
         )
@@ -215,8 +215,7 @@ def _clean_file(ledger: Ledger) -> None:
     seconds, so it is done while no try is at work.
     """
     with ledger.reading() as connection:
-        alive = sa.select(_o.id).where(_o.ended_at.is_(None), _o.lease_until >= ledger.now(connection))
-        busy = connection.scalar(alive.limit(1)) is not None
+        busy = connection.scalar(at_work(ledger.now(connection)).limit(1)) is not None
     trouble = "tries are at work"
     raw = ledger.engine.raw_connection()
     try:

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from airflow_provider_telekom_sms.exceptions import LedgerError
 from airflow_provider_telekom_sms.ledger import schema
-from airflow_provider_telekom_sms.ledger.store import Ledger, State
+from airflow_provider_telekom_sms.ledger.store import NEVER_SENT, Ledger, State
 
 #: Rows read in one go.
 PAGE = 5_000
@@ -59,19 +59,17 @@ def counts(ledger: Ledger, campaign_id: int, plan_id: int | None = None) -> Coun
             for state, number, parts in connection.execute(query.where(*_of(campaign_id, plan_id)))
         }
     numbers = {state.value: found.get(state, (0, 0))[0] for state in State}
-    never = {State.INVALID, State.DUPLICATE, State.SUPPRESSED}
     return Counts(
         total=sum(numbers.values()),
         **numbers,
-        parts=sum(parts for state, (_, parts) in found.items() if state not in never),
+        parts=sum(parts for state, (_, parts) in found.items() if state not in NEVER_SENT),
         sent_parts=found.get(State.ACCEPTED, (0, 0))[1],
     )
 
 
 def messages_by_parts(ledger: Ledger, plan_id: int) -> dict[int, int]:
     """Give how many messages of a plan, of those that were or will be sent, take how many parts."""
-    never = (State.INVALID, State.DUPLICATE, State.SUPPRESSED)
-    query = sa.select(_m.parts, sa.func.count()).where(_m.plan_id == plan_id, _m.state.not_in(never))
+    query = sa.select(_m.parts, sa.func.count()).where(_m.plan_id == plan_id, _m.state.not_in(NEVER_SENT))
     with ledger.reading() as connection:
         found = connection.execute(query.group_by(_m.parts).order_by(_m.parts))
         return {int(parts): int(number) for parts, number in found}
@@ -119,8 +117,7 @@ def reached_before(ledger: Ledger, plan_id: int) -> int:
     campaign = sa.select(_p.campaign_id).where(_p.id == plan_id).scalar_subquery()
     others = sa.select(_p.id).where(_p.campaign_id == campaign, _p.id != plan_id)
     numbers = sa.select(earlier.phone).where(earlier.plan_id.in_(others), earlier.state.in_(had))
-    never = (State.INVALID, State.DUPLICATE, State.SUPPRESSED)
-    query = sa.select(sa.func.count()).where(_m.plan_id == plan_id, _m.state.not_in(never))
+    query = sa.select(sa.func.count()).where(_m.plan_id == plan_id, _m.state.not_in(NEVER_SENT))
     with ledger.reading() as connection:
         if connection.scalar(others.limit(1)) is None:
             return 0

@@ -14,7 +14,7 @@ from sqlalchemy.engine import Connection
 
 from airflow_provider_telekom_sms.ledger import schema
 from airflow_provider_telekom_sms.ledger.bulk import Bulk, Values
-from airflow_provider_telekom_sms.ledger.planning import Owner, insert_into, renew
+from airflow_provider_telekom_sms.ledger.planning import Owner, at_work, insert_into, renew
 from airflow_provider_telekom_sms.ledger.store import Ledger, State
 
 #: How far a rate limit is stretched, seconds: half ahead, half for turns that came late.
@@ -317,12 +317,7 @@ def requeue(ledger: Ledger, owner: Owner, state: State, plan_id: int | None = No
         if plan_id is not None:
             which.append(_m.plan_id == plan_id)
         # What tries at work leave is for a later try, not for a sibling that began a little later.
-        alive = sa.select(_o.id).where(
-            _o.campaign_id == owner.campaign_id,
-            _o.id != owner.id,
-            _o.ended_at.is_(None),
-            _o.lease_until >= now,
-        )
+        alive = at_work(now).where(_o.campaign_id == owner.campaign_id, _o.id != owner.id)
         which.append(sa.or_(_m.owner_id.is_(None), _m.owner_id.not_in(alive)))
         result = connection.execute(
             schema.message.update().where(*which).values(state=State.PLANNED, state_at=now)

@@ -51,6 +51,15 @@ class State(StrEnum):
     SUPPRESSED = "suppressed"
 
 
+#: States of rows that were never to be sent.
+NEVER_SENT = (State.INVALID, State.DUPLICATE, State.SUPPRESSED)
+
+
+def storable(text: str) -> str:
+    """Replace what no database takes: NUL and half a surrogate pair."""
+    return text if text.isprintable() else text.encode("utf-8", "replace").decode().replace("\0", "?")
+
+
 class Ledger:
     """
     An open ledger.

@@ -294,10 +294,12 @@ class CampaignOperator(JobOperator):
 
     def _campaign(self, context: Context) -> tuple[str, str]:
         """Give the campaign's id, and the slot of this task instance."""
+        from airflow_provider_telekom_sms.ledger.store import storable
+
         default_id, slot = identity(context, with_map_index=True)
         # A number where Airflow renders templates as native objects.
         campaign_id = default_id if self.campaign_id in (None, "") else str(self.campaign_id)
-        if "\0" in campaign_id or any("\ud800" <= character <= "\udfff" for character in campaign_id):
+        if storable(campaign_id) != campaign_id:
             raise wrong("campaign_id", campaign_id, "text without NUL and halves of surrogate pairs")
         return campaign_id, slot
 

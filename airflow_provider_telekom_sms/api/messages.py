@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import operator
-import re
 from collections.abc import Mapping
 from datetime import datetime
 from functools import cached_property
@@ -21,14 +20,64 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
-from airflow_provider_telekom_sms.api.text import normalize
+from airflow_provider_telekom_sms.api.multichannel import (
+    Action,
+    CallbackUrl,
+    CardContent,
+    CarouselCard,
+    Channel,
+    ContentInfo,
+    CreateCalendarEvent,
+    Dial,
+    File,
+    LatLong,
+    Media,
+    MessagePart,
+    MultichannelMessage,
+    OpenUrl,
+    Rcs,
+    Recipient,
+    Reply,
+    ShareLocation,
+    Sms,
+    StandaloneCard,
+    Suggestion,
+    ViewLocation,
+)
 from airflow_provider_telekom_sms.api.times import TIME_ALLOWED, parse_time, v1_delivery_time
+from airflow_provider_telekom_sms.api.values import read_text
+from airflow_provider_telekom_sms.api.values import shown as _shown
 from airflow_provider_telekom_sms.exceptions import InvalidMessageError
 
+__all__ = [
+    "Action",
+    "CallbackUrl",
+    "CardContent",
+    "CarouselCard",
+    "Channel",
+    "ContentInfo",
+    "CreateCalendarEvent",
+    "Dial",
+    "File",
+    "LatLong",
+    "Media",
+    "MessagePart",
+    "MultichannelMessage",
+    "OpenUrl",
+    "Rcs",
+    "Recipient",
+    "Reply",
+    "ShareLocation",
+    "Sms",
+    "SmsParameters",
+    "StandaloneCard",
+    "Suggestion",
+    "ViewLocation",
+    "check_text",
+    "parse_flag",
+]
+
 _FLAGS = {"true": True, "1": True, "false": False, "0": False}
-#: What XML cannot hold is refused in every format: a text must not depend on the connection.
-_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
-_LONGEST_SHOWN = 32
 
 
 def check_text(text: object) -> str:
@@ -38,16 +87,10 @@ def check_text(text: object) -> str:
     :param text: the text; line feed, carriage return and tab are its only control characters
     :raises InvalidMessageError: for an empty text or a character that no message can hold; never quotes it
     """
-    if not isinstance(text, str):
-        raise InvalidMessageError(f"text: found {_shown(text)}, allowed are texts")
-    if not text.strip():
-        raise InvalidMessageError("text: found nothing but white space, allowed are texts")
-    if found := _CONTROL.search(text):
-        raise InvalidMessageError(
-            f"text: found U+{ord(found[0]):04X} at position {found.start() + 1}, "
-            "a character that a message cannot hold"
-        )
-    return normalize(text)
+    try:
+        return read_text(text)
+    except InvalidMessageError as error:
+        raise InvalidMessageError(f"text: {error}") from None
 
 
 def parse_flag(value: object) -> bool:
@@ -170,14 +213,3 @@ class SmsParameters(BaseModel):
         if self.delivery_time is not None:
             parameters["delivery_time"] = v1_delivery_time(self.delivery_time)
         return parameters
-
-
-def _shown(value: object) -> str:
-    """Show what was found, but not what may be the text of a message."""
-    if isinstance(value, str):
-        return repr(value) if len(value) <= _LONGEST_SHOWN else f"a text of {len(value)} characters"
-    if isinstance(value, datetime):
-        return str(value)
-    if value is None or isinstance(value, bool | float) or (isinstance(value, int) and abs(value) < 10**15):
-        return repr(value)
-    return f"a value of type {type(value).__name__}"

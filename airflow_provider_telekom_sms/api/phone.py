@@ -89,7 +89,16 @@ def wire_form(digits: str, prefer_rcs: bool) -> str:
     :param digits: ``4219xxxxxxxx``, as :func:`parse_mobile` gives it
     :param prefer_rcs: True tries RCS first (``+4219xxxxxxxx``), False sends an SMS (``4219xxxxxxxx``)
     """
-    return f"+{digits}" if prefer_rcs else digits
+    return international_form(digits) if prefer_rcs else digits
+
+
+def international_form(digits: str) -> str:
+    """
+    Write a number as API v2 takes it (manual v2, recipients), ``+4219xxxxxxxx``.
+
+    :param digits: ``4219xxxxxxxx``, as :func:`parse_mobile` gives it
+    """
+    return f"+{digits}"
 
 
 def mask_phone(number: object) -> str:

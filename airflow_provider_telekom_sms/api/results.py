@@ -11,11 +11,12 @@ from airflow_provider_telekom_sms.api.phone import mask_phone
 @dataclass(frozen=True, slots=True)
 class Receipt:
     """
-    The API took a message.
+    The API took a message; or, where several are sent at once over API v2, what became of one of them.
 
     :param message_id: what :func:`~airflow_provider_telekom_sms.api.v1.check_message` is asked with
     :param to: the number, as it was sent
-    :param status: the API's ``status`` of the message
+    :param status: the API's ``status`` of the message: ``success``; over API v2 also ``error``, ``unknown``
+        (it may have been taken) or ``not_sent``, all three with an empty ``message_id``
     :param code: the API's ``code`` of the message
     :param description: the API's ``description`` of the message
     :param parts: how many parts it was split into; None where the reply has none, as in XML

@@ -82,6 +82,16 @@ def v1_delivery_time(moment: datetime) -> str:
     return local.replace(tzinfo=None).isoformat(" ", "seconds")
 
 
+def v2_delivery_time(moment: datetime) -> str:
+    """
+    Write ``deliveryTime`` (manual v2, deliveryTime): RFC 3339 with Bratislava's offset, to the second.
+
+    :param moment: when to send; naive is Bratislava
+    :raises InvalidMessageError: as :func:`parse_time`
+    """
+    return parse_time(moment).isoformat("T", "seconds")
+
+
 def _as_datetime(value: object) -> datetime:
     """
     Give a plain datetime: its subclasses (pendulum, pandas) reckon and compare in ways of their own.

@@ -9,16 +9,12 @@ manual does not show.
 
 from __future__ import annotations
 
-import re
-
 from airflow_provider_telekom_sms.api.delivery import DeliveryStatus, parse_code
 from airflow_provider_telekom_sms.api.http import Call, Credential, Response
 from airflow_provider_telekom_sms.api.messages import SmsParameters, parse_flag
 from airflow_provider_telekom_sms.api.results import NumberInfo, Receipt, SmsGroup
 from airflow_provider_telekom_sms.api.times import parse_reported_time
-from airflow_provider_telekom_sms.api.wire import Wire, judge, plain, unreadable
-
-_ID = re.compile(r"(?!0+$)[\w-]{1,64}", re.ASCII)
+from airflow_provider_telekom_sms.api.wire import Wire, judge, plain, read_id, read_parts, unreadable
 
 
 def auth(wire: Wire, token: str) -> Call[str]:
@@ -61,7 +57,7 @@ def send_message(
                 raise error
         case _:
             raise unreadable(response, "not one message")
-    message_id = _id(message.get("message_id"))
+    message_id = read_id(message.get("message_id"))
     if message_id is None:
         raise unreadable(response, "a success without message_id")
     return Receipt(
@@ -70,7 +66,7 @@ def send_message(
         status=message["status"],
         code=message["code"],
         description=plain(message.get("description")),
-        parts=_parts(message.get("parts")),
+        parts=read_parts(message.get("parts")),
     )
 
 
@@ -125,25 +121,11 @@ def check_phone_number(wire: Wire, credential: Credential, phone_number: str) ->
 
 
 def _group(group: object, response: Response) -> SmsGroup:
-    group_id = _id(group.get("id")) if isinstance(group, dict) else None
+    group_id = read_id(group.get("id")) if isinstance(group, dict) else None
     if not isinstance(group, dict) or group_id is None:
         raise unreadable(response, "a group without id")
     paused = group.get("isPaused") or False
     return SmsGroup(group_id, plain(group.get("name")), _flag(paused, response), plain(group.get("note")))
-
-
-def _id(value: object) -> str | None:
-    """Give an id as text, which the API writes as a number here and as text there."""
-    if isinstance(value, int | str) and not isinstance(value, bool) and _ID.fullmatch(str(value)):
-        return str(value)
-    return None
-
-
-def _parts(value: object) -> int | None:
-    """Give the number of parts; an odd one must not cost the receipt of a message that was taken."""
-    if isinstance(value, int | str) and re.fullmatch(r"[1-9]\d{0,3}", str(value), re.ASCII):
-        return int(value)
-    return None
 
 
 def _flag(value: object, response: Response) -> bool:

@@ -34,6 +34,7 @@ _ACCEPT_AND_CONTENT_TYPE = {
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _NOT_PLAIN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]+")
+_ID = re.compile(r"(?!0+$)[\w-]{1,64}", re.ASCII)
 _MEDIA_TYPE = re.compile(r"[\w.+-]{1,40}/[\w.+-]{1,60}", re.ASCII)
 _LONGEST_TEXT = 500
 _ENCODE_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
@@ -133,6 +134,28 @@ def plain(value: object) -> str:
     :param value: e.g. a ``description``
     """
     return _NOT_PLAIN.sub(" ", value).strip()[:_LONGEST_TEXT] if isinstance(value, str) else ""
+
+
+def read_id(value: object) -> str | None:
+    """
+    Give an id as text, which the API writes as a number here and as text there; None for what is no id.
+
+    :param value: e.g. a ``message_id``
+    """
+    if isinstance(value, int | str) and not isinstance(value, bool) and _ID.fullmatch(str(value)):
+        return str(value)
+    return None
+
+
+def read_parts(value: object) -> int | None:
+    """
+    Give the number of parts; an odd one must not cost the receipt of a message that was taken.
+
+    :param value: e.g. ``parts``
+    """
+    if isinstance(value, int | str) and re.fullmatch(r"[1-9]\d{0,3}", str(value), re.ASCII):
+        return int(value)
+    return None
 
 
 def unreadable(response: Response, reason: str) -> UnreadableReplyError:

@@ -1,7 +1,7 @@
 """
-Telekom's API v1 on your own machine.
+Telekom's API, v1 and v2, on your own machine.
 
-An independent reading of the operator's manual: it shares no code with the client, judges every request
+An independent reading of the operator's manuals: it shares no code with the client, judges every request
 strictly, lets messages be delivered, and fails on demand. As a process::
 
     python -m airflow_provider_telekom_sms.simulator --port 8080

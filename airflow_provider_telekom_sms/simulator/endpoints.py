@@ -1,10 +1,10 @@
-"""The six endpoints: what the API answers to a request that has been judged."""
+"""The six endpoints of v1: what the API answers to a request that has been judged."""
 
 from __future__ import annotations
 
 import re
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from airflow_provider_telekom_sms.simulator import replies
 from airflow_provider_telekom_sms.simulator.fates import STATUSES
@@ -22,13 +22,15 @@ class Answer:
     :param body: the reply
     :param code: the code it carries
     :param cookie: a cookie to set
-    :param message_id: the message that was taken
+    :param message_ids: the messages that were taken
+    :param http_status: always 200 in v1
     """
 
     body: bytes
     code: str = replies.OK
     cookie: str | None = None
-    message_id: int | None = None
+    message_ids: list[int] = field(default_factory=list)
+    http_status: int = 200
 
 
 @dataclass(slots=True)
@@ -78,9 +80,10 @@ def answer(state: State, call: Call, fault: Fault | None) -> Answer:
     if fault and fault.name == "credit":
         return call.refused("NO_CREDIT")
     if fault and fault.name == "error" and fault.level == "result":
-        return call.refused(fault.code, fault.description)
+        return call.refused(str(fault.code), fault.description)
     if fault and fault.name == "error":
-        return Answer(replies.not_sent(call.incoming.wire, fault.code, fault.description), fault.code)
+        code = str(fault.code)
+        return Answer(replies.not_sent(call.incoming.wire, code, fault.description), code)
     return _ENDPOINTS[call.incoming.endpoint](state, call)
 
 
@@ -118,7 +121,7 @@ def _send_message(state: State, call: Call) -> Answer:
         code = "INCORRECT_RECIPIENT_ADDRESS"
         return Answer(replies.not_sent(wire, code, replies.DESCRIPTIONS[code]), code)
     message = state.take(call.verdict, parts)
-    return Answer(replies.sent(wire, message.id, parts), message_id=message.id)
+    return Answer(replies.sent(wire, message.id, parts), message_ids=[message.id])
 
 
 def _refused_sender(sender: str | None) -> str | None:

@@ -15,25 +15,28 @@ empty          * handled, HTTP 200 with an empty body
 huge           handled, the reply is followed by ``megabytes`` of blanks
 expire         the session of the request dies: SESSION_NOT_FOUND
 expire_every   all sessions die at every ``every``-th request
-error          handled up to ``code`` and ``description`` instead of success, at ``level`` result or message
+error          handled up to ``code`` and ``description`` instead of success, at ``level`` result or message;
+               v2 answers HTTP 400, and at ``level`` body HTTP 200 with ``{"error": {"code": …}}``
 redirect       302 to ``location``, not handled
 ip             IP_NOT_ALLOWED from then on, until the faults are cleared
 credit         NO_CREDIT; with ``after=K`` once K messages were taken
 =============  =============================================================================================
 
-Which requests are hit: those to ``endpoint`` ("*" for all), whose recipient is in ``numbers``, once ``after``
-messages were taken since the order; of these, counted from 1, every ``every``-th, those in ``at``, or a
-``share`` drawn with ``seed``; and no more than ``times``. Of several faults the first that hits wins.
+Which requests are hit: those to ``endpoint`` ("*" for all, ``messages`` for that of v2), one of whose
+recipients is in ``numbers``, and one of whose messages comes after ``after`` others since the order; of
+these, counted from 1, every ``every``-th, those in ``at``, or a ``share`` drawn with ``seed``; and no more
+than ``times``. Of several faults the first that hits wins. Those of sessions spare v2, which has none.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from random import Random
 from typing import Any
 
 from airflow_provider_telekom_sms.simulator.judge import ENDPOINTS
+from airflow_provider_telekom_sms.simulator.judge_v2 import ENDPOINT as V2
 
 HANDLED = {
     "hang": True,
@@ -55,6 +58,12 @@ HANDLED = {
 """The faults, and whether the API handles a request that they hit."""
 
 _TAKEN_IS_AN_OPTION = ("hang", "503", "html", "empty")
+_OF_SESSIONS = ("expire", "expire_every")
+_LEVELS: dict[str, tuple[str, ...]] = {
+    "result": ("*", *ENDPOINTS, V2),
+    "message": ("send_message", V2),
+    "body": (V2,),
+}
 
 
 @dataclass(kw_only=True)
@@ -70,14 +79,14 @@ class Fault:
     :param numbers: hit only these recipients, in any of the manual's formats
     :param share: hit this share of the requests
     :param seed: the seed of ``share``
-    :param after: begin when so many messages have been taken since the order
+    :param after: spare so many messages since the order
     :param taken: for hang, 503, html and empty: whether the API handles the request
     :param seconds: for hang
     :param retry_after: for 429: seconds, or a header verbatim
     :param as_date: for 429: write ``retry_after`` as an HTTP date
-    :param code: for error
+    :param code: for error; a number is answered as one
     :param description: for error
-    :param level: for error: ``result`` or ``message``
+    :param level: for error: ``result``, ``message`` or ``body``
     :param location: for redirect
     :param megabytes: for huge
     """
@@ -95,7 +104,7 @@ class Fault:
     seconds: float = 60.0
     retry_after: float | str | None = None
     as_date: bool = False
-    code: str = "UNKNOWN_ERROR"
+    code: str | int = "UNKNOWN_ERROR"
     description: str = ""
     level: str = "result"
     location: str = "/elsewhere"
@@ -107,12 +116,14 @@ class Fault:
         """Refuse an order that could never mean anything."""
         if self.name not in HANDLED:
             raise ValueError(f"no fault {self.name!r}; there are {', '.join(HANDLED)}")
-        if self.endpoint != "*" and self.endpoint not in ENDPOINTS:
-            raise ValueError(f"no endpoint {self.endpoint!r}; there are *, {', '.join(ENDPOINTS)}")
-        if self.level not in ("result", "message"):
-            raise ValueError(f"no level {self.level!r}; there are result, message")
-        if self.level == "message" and self.endpoint != "send_message":
-            raise ValueError("only send_message has messages")
+        if self.endpoint not in ("*", *ENDPOINTS, V2):
+            raise ValueError(f"no endpoint {self.endpoint!r}; there are *, {', '.join(ENDPOINTS)}, {V2}")
+        if self.level not in _LEVELS:
+            raise ValueError(f"no level {self.level!r}; there are {', '.join(_LEVELS)}")
+        if self.endpoint not in _LEVELS[self.level]:
+            raise ValueError(f"level {self.level} is for {', '.join(_LEVELS[self.level])} only")
+        if self.endpoint == V2 and self.name in _OF_SESSIONS:
+            raise ValueError("v2 has no sessions")
         if self.taken is not None and self.name not in _TAKEN_IS_AN_OPTION:
             raise ValueError(f"taken is no option of {self.name!r}")
         if self.name == "expire_every" and self.every is None:
@@ -135,17 +146,19 @@ class Fault:
         """Whether the API handles a request that this fault hits."""
         return HANDLED[self.name] if self.taken is None else self.taken
 
-    def hit(self, endpoint: str, number: str, messages: int) -> bool:
+    def hit(self, endpoint: str, numbers: Sequence[str], messages: int) -> bool:
         """
         Count a request and say whether the fault hits it.
 
         :param endpoint: the endpoint asked
-        :param number: its recipient, empty if it has none
+        :param numbers: its recipients
         :param messages: how many messages were taken since the fault was ordered
         """
-        if self.endpoint not in ("*", endpoint) or messages < self.after:
+        if self.endpoint not in ("*", endpoint) or messages + max(len(numbers), 1) <= self.after:
             return False
-        if self.numbers is not None and _significant(number) not in self.numbers:
+        if endpoint == V2 and self.name in _OF_SESSIONS:
+            return False
+        if self.numbers is not None and not any(_significant(number) in self.numbers for number in numbers):
             return False
         if self.times is not None and self.hits >= self.times:
             return False

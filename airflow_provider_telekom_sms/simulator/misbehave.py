@@ -72,8 +72,8 @@ class Cut(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Run as an ASGI application."""
-        start = {"type": "http.response.start", "status": 200, "headers": self.inner.raw_headers}
-        await send(start)
+        status, headers = self.inner.status_code, self.inner.raw_headers
+        await send({"type": "http.response.start", "status": status, "headers": headers})
         half = bytes(self.inner.body[: len(self.inner.body) // 2])
         await send({"type": "http.response.body", "body": half, "more_body": True})
         _transport(receive).close()
@@ -95,7 +95,8 @@ class Huge(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Run as an ASGI application."""
         headers = [(name, value) for name, value in self.inner.raw_headers if name != b"content-length"]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        status = self.inner.status_code
+        await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": self.inner.body, "more_body": True})
         for _ in range(self.megabytes):
             await send({"type": "http.response.body", "body": _MEGABYTE, "more_body": True})

@@ -1,4 +1,4 @@
-"""The manual's replies, one function for each shape, in JSON and in XML."""
+"""The replies of manual v1, one function for each shape, in JSON and in XML."""
 
 from __future__ import annotations
 

@@ -7,20 +7,16 @@ import threading
 import time
 import uuid
 from collections import Counter, deque
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from airflow_provider_telekom_sms.simulator.fates import (
-    ARRIVED,
-    FATES,
-    IN_GROUP_SECONDS,
-    fate_of,
-    status_at,
-)
+from airflow_provider_telekom_sms.simulator import payloads
+from airflow_provider_telekom_sms.simulator.fates import FATES, Channel, fate_of, has_rcs
 from airflow_provider_telekom_sms.simulator.faults import Fault
 from airflow_provider_telekom_sms.simulator.judge import BRATISLAVA, Verdict, recipient_number
+from airflow_provider_telekom_sms.simulator.records import CallbackRecord, Message, RequestRecord
 from airflow_provider_telekom_sms.simulator.replies import Group
 
 DEFAULT_TOKEN = "simulator-key-simulator-key-simulator-key-simulator-key-00000001"  # noqa: S105
@@ -29,6 +25,8 @@ DEFAULT_TOKEN = "simulator-key-simulator-key-simulator-key-simulator-key-0000000
 RECORD_LENGTH = 100_000
 FIRST_MESSAGE_ID = 100_427
 COOKIE = "sms_api"
+V2_REPLIES = ("external_id", "order", "shuffled", "short", "v1_names", "strange")
+RCS = ("all", "by_number", "none")
 
 
 @dataclass
@@ -46,6 +44,20 @@ class Settings:
     :param groups: the cadence groups
     :param groups_json: ``list``, ``object`` or ``none``: how sms-groups shows them in JSON, where the manual
         prints none
+    :param v2_reply: one of ``V2_REPLIES``: how v2 answers, of which the manual shows nothing; see
+        ``messages_v2``
+    :param rcs: ``all``, ``by_number`` (``fates.has_rcs``) or ``none``: which numbers have RCS
+    :param fallback_gap: seconds at speed 1 for which the failure of a channel stands before the next one
+    :param callback_url: what is called for messages of v1 (the manual: in the settings of the API key)
+    :param inbound_url: what is called for inbound messages
+    :param callback_hosts: the hosts that may be called beside this machine; ``*`` for any
+    :param callback_speed: factor for the waits between attempts
+    :param callback_timeout: seconds until an attempt has failed
+    :param callback_duplicates: how many times more each callback is sent
+    :param callback_shuffle: send the status callbacks of a message in the wrong order, every two swapped
+    :param callback_before_reply: hold the reply to a send until the first callback of each message was tried
+    :param callback_trailing_comma: write callbacks as the manual prints them, which is not strict JSON
+    :param postback_shape: one of ``payloads.POSTBACKS``: the manual shows none
     """
 
     tokens: Collection[str] = (DEFAULT_TOKEN,)
@@ -62,87 +74,34 @@ class Settings:
         ]
     )
     groups_json: str = "list"
+    v2_reply: str = "external_id"
+    rcs: str = "by_number"
+    fallback_gap: float = 2.0
+    callback_url: str | None = None
+    inbound_url: str | None = None
+    callback_hosts: Collection[str] = ()
+    callback_speed: float = 1.0
+    callback_timeout: float = 5.0
+    callback_duplicates: int = 0
+    callback_shuffle: bool = False
+    callback_before_reply: bool = False
+    callback_trailing_comma: bool = False
+    postback_shape: str = "nested"
 
     def __post_init__(self) -> None:
         """Refuse values that no reply could be made from."""
         if self.fate is not None and self.fate not in FATES:
             raise ValueError(f"no fate {self.fate!r}; there are {', '.join(FATES)}")
-        if self.groups_json not in ("list", "object", "none"):
-            raise ValueError(f"no shape {self.groups_json!r}; there are list, object, none")
-
-
-@dataclass(slots=True)
-class Message:
-    """
-    A message that was taken.
-
-    :param id: what send_message answered, or would have
-    :param number: the recipient as 4219xxxxxxxx
-    :param prefer_rcs: whether the format of ``to`` asks for RCS first
-    :param text: the text
-    :param parameters: the request's parameters as they came, without the key and the session
-    :param parts: the number of parts
-    :param taken_at: seconds since the epoch
-    :param starts_at: when delivery begins: ``taken_at``, or a later ``delivery_time``
-    :param fate: one of ``fates.FATES``
-    :param fixed: a status set from outside, and its time
-    """
-
-    id: int
-    number: str
-    prefer_rcs: bool
-    text: str
-    parameters: dict[str, Any]
-    parts: int
-    taken_at: float
-    starts_at: float
-    fate: str
-    fixed: tuple[str, float] | None = None
-
-    def status(self, now: float, speed: float) -> tuple[str, float | None]:
-        """
-        Return the code, and the time of arrival if it has arrived.
-
-        :param now: seconds since the epoch
-        :param speed: factor for the progress of delivery
-        """
-        if self.fixed:
-            code, since = self.fixed
-            return code, since if code in ARRIVED else None
-        if now < self.starts_at:
-            return "SCHEDULED", None
-        age, wait = (now - self.starts_at) * speed, 0.0
-        if "groupId" in self.parameters:
-            if age < IN_GROUP_SECONDS:
-                return "IN_GROUP", None
-            wait = IN_GROUP_SECONDS
-        code, arrived = status_at(self.fate, age - wait)
-        return code, None if arrived is None else self.starts_at + (arrived + wait) / speed
-
-
-@dataclass(slots=True)
-class RequestRecord:
-    """
-    A request that was fully received.
-
-    :param time: seconds since the epoch
-    :param endpoint: the endpoint
-    :param wire: json or xml
-    :param method: POST or GET
-    :param parameters: its parameters as they came
-    :param fault: the name of the fault that hit it
-    :param code: the code of the result, or of the message if that was refused; None if the API never saw it
-    :param message_id: the message that was taken
-    """
-
-    time: float
-    endpoint: str
-    wire: str
-    method: str
-    parameters: dict[str, Any]
-    fault: str | None = None
-    code: str | None = None
-    message_id: int | None = None
+        for name, allowed in {
+            "groups_json": ("list", "object", "none"),
+            "v2_reply": V2_REPLIES,
+            "rcs": RCS,
+            "postback_shape": tuple(payloads.POSTBACKS),
+        }.items():
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"no {name} {getattr(self, name)!r}; there are {', '.join(allowed)}")
+        if self.callback_speed <= 0:
+            raise ValueError("callback_speed must be positive")
 
 
 class State:
@@ -156,6 +115,8 @@ class State:
         self.settings = settings or Settings()
         self.lock = threading.RLock()
         self._next_id = FIRST_MESSAGE_ID
+        self.era = 0
+        self.wake: Callable[[], None] = lambda: None
         self._clear()
 
     def _clear(self) -> None:
@@ -170,11 +131,16 @@ class State:
         self._cookies: dict[str, str] = {}
         self._faults: list[tuple[Fault, int]] = []
         self._ip_fault = False
+        self._callbacks: deque[CallbackRecord] = deque(maxlen=RECORD_LENGTH)
+        self._called: set[int | None] = set()
+        self.errands: deque[Message | payloads.Callback] = deque()
+        self.era += 1
 
     def reset(self) -> None:
         """Forget everything but the settings; message ids go on, so that an old one stays unknown."""
         with self.lock:
             self._clear()
+        self.wake()
 
     # What a test asks.
 
@@ -195,6 +161,12 @@ class State:
         """The last 100,000 deviations from the manual."""
         with self.lock:
             return list(self._violations)
+
+    @property
+    def callbacks(self) -> list[CallbackRecord]:
+        """The last 100,000 attempts to call a URL."""
+        with self.lock:
+            return list(self._callbacks)
 
     @property
     def logins(self) -> int:
@@ -226,6 +198,7 @@ class State:
                 "sessions": len(self._sessions),
                 "messages": len(self._messages),
                 "numbers": len(self._per_number),
+                "callbacks": len(self._callbacks),
                 "repeated_numbers": {n: count for n, count in self._per_number.items() if count > 1},
                 "violations": self._violation_count,
                 "faults": [fault.shown() for fault in self.faults],
@@ -263,7 +236,9 @@ class State:
         :param code: any code: the operator's list is open
         """
         with self.lock:
-            self._messages[int(message_id)].fixed = (code, time.time())
+            message = self._messages[int(message_id)]
+            message.fixed = (code, time.time())
+            self._run_errand(message)
 
     def set_fate(self, message_id: int | str, fate: str) -> None:
         """
@@ -277,6 +252,40 @@ class State:
         with self.lock:
             message = self._messages[int(message_id)]
             message.fate, message.fixed = fate, None
+            self._run_errand(message)
+
+    def click(self, message_id: int | str, postback_data: str, text: str | None = None) -> dict[str, Any]:
+        """
+        Let the recipient of a message choose one of its suggestions.
+
+        :param message_id: the message
+        :param postback_data: the suggestion's ``postbackData``
+        :param text: what its button says; None for what the message says
+        :return: what is kept in ``message.replies``
+        """
+        with self.lock:
+            message = self._messages[int(message_id)]
+            if text is None:
+                text = payloads.button_text(message.body, postback_data)
+            reply = {"time": time.time(), "postbackData": postback_data, "text": text}
+            message.replies.append(reply)
+            payload = payloads.postback(message, reply, self.settings.postback_shape)
+            for url in message.callback_urls.get("postback", ()):
+                self._run_errand(payloads.Callback(url, message.id, payload, self.era))
+        return reply
+
+    def inbound(self, number: str, text: str, channel: str = "sms") -> None:
+        """
+        Let a phone write to the account; ``Settings.inbound_url`` is called.
+
+        :param number: the phone, in any of the manual's formats
+        :param text: what it writes
+        :param channel: sms or rcs
+        """
+        with self.lock:
+            if url := self.settings.inbound_url:
+                payload = payloads.inbound(recipient_number(number), text, channel)
+                self._run_errand(payloads.Callback(url, None, payload, self.era))
 
     def expire_sessions(self) -> None:
         """Let all sessions die."""
@@ -305,15 +314,36 @@ class State:
             self._requests.append(request)
             self._per_endpoint[request.endpoint] += 1
 
-    def choose_fault(self, endpoint: str, to: str) -> Fault | None:
+    def record_callback(self, era: int, record: CallbackRecord) -> None:
+        """
+        Keep an attempt to call a URL.
+
+        :param era: the state's ``era`` when the callback was meant; one from before a reset is not kept
+        :param record: the attempt
+        """
+        with self.lock:
+            if era == self.era:
+                self._callbacks.append(record)
+                self._called.add(record.message_id)
+
+    def was_called(self, message_id: int) -> bool:
+        """
+        Whether a callback of a message was tried.
+
+        :param message_id: the message
+        """
+        with self.lock:
+            return message_id in self._called
+
+    def choose_fault(self, endpoint: str, numbers: Sequence[str]) -> Fault | None:
         """
         Return the fault that hits a request.
 
         :param endpoint: the endpoint asked
-        :param to: its recipient, empty if it has none
+        :param numbers: its recipients
         """
         for fault, taken_before in self._faults:
-            if fault.hit(endpoint, to, len(self._messages) - taken_before):
+            if fault.hit(endpoint, numbers, len(self._messages) - taken_before):
                 self._ip_fault = self._ip_fault or fault.name == "ip"
                 return fault
         return None
@@ -374,30 +404,73 @@ class State:
         """
         return self.settings.fate or fate_of(to)
 
+    def knows_rcs(self, number: str) -> bool:
+        """
+        Whether the phone of a number knows RCS.
+
+        :param number: the recipient
+        """
+        return has_rcs(number) if self.settings.rcs == "by_number" else self.settings.rcs == "all"
+
     def take(self, verdict: Verdict, parts: int) -> Message:
         """
-        Take a message.
+        Take a message of v1.
 
         :param verdict: the judged request
         :param parts: the number of its parts
         """
-        values, now = verdict.values, time.time()
+        values = verdict.values
         scheduled: datetime | None = values.get("delivery_time")
-        message = Message(
-            id=self._next_id,
-            number=recipient_number(values["to"]),
-            prefer_rcs=not values["to"].startswith("4"),
+        # The manual says nothing of a fallback in v1: whoever has no RCS is sent an SMS at once.
+        prefer_rcs = not values["to"].startswith("4")
+        channel = Channel("rcs" if prefer_rcs and self.knows_rcs(values["to"]) else "sms")
+        url = self.settings.callback_url if values.get("callback", True) else None
+        return self.add(
+            values["to"],
+            scheduled.timestamp() if scheduled else 0,
+            prefer_rcs=prefer_rcs,
             text=values["text"],
             parameters={k: v for k, v in verdict.parameters.items() if k not in ("token", "session_id")},
             parts=parts,
+            channels=(channel,),
+            in_group="groupId" in verdict.parameters,
+            callback_urls={"dsn": [url]} if url else {},
+        )
+
+    def add(self, to: str, not_before: float, **fields: Any) -> Message:
+        """
+        Add a message.
+
+        :param to: the recipient, in any of the manual's formats
+        :param not_before: when its delivery may begin, in seconds since the epoch
+        :param fields: what ``Message`` holds besides
+        """
+        now, _ = self.clock()
+        message = Message(
+            id=self._next_id,
+            number=recipient_number(to),
             taken_at=now,
-            starts_at=max(now, scheduled.timestamp()) if scheduled else now,
-            fate=self.fate_for(values["to"]),
+            starts_at=max(now, not_before),
+            fate=self.fate_for(to),
+            gap=self.settings.fallback_gap,
+            clock=self.clock,
+            **fields,
         )
         self._next_id += 1
         self._messages[message.id] = message
         self._per_number[message.number] += 1
+        self._run_errand(message)
         return message
+
+    def clock(self) -> tuple[float, float]:
+        """Return the time, and the factor for the progress of delivery."""
+        return time.time(), self.settings.speed
+
+    def _run_errand(self, errand: Message | payloads.Callback) -> None:
+        if isinstance(errand, Message) and not errand.callback_urls.get("dsn"):
+            return
+        self.errands.append(errand)
+        self.wake()
 
 
 def local_time(moment: float | None) -> str:

@@ -20,7 +20,8 @@ def without_diacritics(text: str) -> str:
 
     :param text: the text of the message
     """
-    return "".join(c for c in unicodedata.normalize("NFD", text) if not unicodedata.combining(c))
+    letters = (c for c in unicodedata.normalize("NFD", text) if not unicodedata.combining(c))
+    return unicodedata.normalize("NFC", "".join(letters))
 
 
 def count_parts(text: str, unicode: bool | None = None) -> int:

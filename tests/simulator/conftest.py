@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
@@ -9,7 +11,15 @@ from xml.sax.saxutils import escape
 import pytest
 import requests
 
-from airflow_provider_telekom_sms.simulator import DEFAULT_TOKEN, Settings, Simulator, State, serve
+from airflow_provider_telekom_sms.simulator import (
+    DEFAULT_TOKEN,
+    Settings,
+    Simulator,
+    State,
+    endpoints,
+    serve,
+    state,
+)
 
 
 @dataclass
@@ -18,7 +28,7 @@ class Api:
 
     url: str
     state: State
-    timeout: float = 5.0
+    timeout: float = 30.0
 
     def raw(self, method: str, path: str, **options: Any) -> requests.Response:
         options = {"timeout": self.timeout, "allow_redirects": False, **options}
@@ -38,6 +48,10 @@ class Api:
 
     def get(self, wire: str, endpoint: str, parameters: dict[str, Any], **options: Any) -> requests.Response:
         return self.raw("GET", f"/{wire}/{endpoint}", params=parameters, **options)
+
+    def v2(self, body: Any, **options: Any) -> requests.Response:
+        options = {"headers": {"X-API-KEY": DEFAULT_TOKEN}, **options}
+        return self.raw("POST", "/v2/messages", json=body, **options)
 
     def login(self) -> str:
         return self.json("auth", {"token": DEFAULT_TOKEN})["session_id"]
@@ -66,6 +80,21 @@ def api(_simulator: Simulator) -> Api:
 
 
 @pytest.fixture
+def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Let so many seconds pass for the simulator, at once."""
+    passed = 0.0
+
+    def go(seconds: float) -> None:
+        nonlocal passed
+        passed += seconds
+
+    clock = SimpleNamespace(time=lambda: time.time() + passed, monotonic=lambda: time.monotonic() + passed)
+    for module in (state, endpoints):
+        monkeypatch.setattr(module, "time", clock)
+    return go
+
+
+@pytest.fixture
 def violated(api: Api) -> Callable[..., None]:
     """Assert that exactly one violation was noted, and what it says."""
 
@@ -75,3 +104,16 @@ def violated(api: Api) -> Callable[..., None]:
             assert word in api.state.violations[0]
 
     return check
+
+
+@pytest.fixture
+def until() -> Callable[[Callable[[], Any]], None]:
+    """Wait for what takes a moment, more of them on a busy machine."""
+
+    def wait(condition: Callable[[], Any]) -> None:
+        end = time.monotonic() + 30
+        while not condition():
+            assert time.monotonic() < end, "it never came to pass"
+            time.sleep(0.01)
+
+    return wait

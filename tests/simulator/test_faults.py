@@ -45,14 +45,15 @@ def test_drop(api, name, taken, wire):
     assert post(api, wire).status_code == 200
 
 
-def test_hang_takes_the_message_and_answers_late(api):
-    api.state.order(Fault("hang", times=2, seconds=0.4))
+def test_hang_takes_the_message_and_answers_late(api, until):
+    api.state.order(Fault("hang", times=1, seconds=0.4))
+    api.state.order(Fault("hang", times=1))
     began = time.monotonic()
     assert code(post(api).json()) == "OK"
     assert time.monotonic() - began > 0.4
     with pytest.raises(requests.ReadTimeout):
         post(api, timeout=0.1)
-    assert len(api.state.messages) == 2
+    until(lambda: len(api.state.messages) == 2)  # who has given up does not see when
 
 
 def test_hang_without_taking(api):
@@ -73,8 +74,9 @@ def test_429(api, ordered, header):
 
 def test_429_with_a_date(api):
     api.state.order(Fault("429", times=1, retry_after=60, as_date=True))
+    before = time.time()
     due = parsedate_to_datetime(post(api).headers["retry-after"]).timestamp()
-    assert due == pytest.approx(time.time() + 60, abs=3)
+    assert before + 59 <= due <= time.time() + 60
 
 
 @pytest.mark.parametrize(("name", "status"), [("503", 503), ("html", 200)])

@@ -150,7 +150,7 @@ def test_check_message_json(api, as_text):
     reply = api.json("check_message", {"message_id": asked, "session_id": api.login()})
     delivered = datetime.strptime(reply.pop("deliveryDateTime"), "%Y-%m-%d %H:%M:%S")
     now = datetime.now(ZoneInfo("Europe/Bratislava")).replace(tzinfo=None)
-    assert abs(now - delivered) < timedelta(seconds=5)
+    assert abs(now - delivered) < timedelta(seconds=30)
     assert reply == {"result": OK, "message_id": str(message_id), "status": "Delivered", "code": "DELIVERED"}
 
 
@@ -223,10 +223,6 @@ def test_deny_ip(api):
         "description": "Access from IP address 127.0.0.1 is not allowed",
         "code": "IP_NOT_ALLOWED",
     }
-
-
-def test_v2_is_not_there_yet(api):
-    assert api.raw("POST", "/v2/messages", json={}).status_code == 501
 
 
 @pytest.mark.parametrize(

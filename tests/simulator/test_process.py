@@ -32,11 +32,11 @@ def test_the_command(ending):
     try:
         with requests.Session() as client:  # an idle connection must not keep it alive
             parameters = {"to": "421903000000", "text": "x", "token": "b" * 64}
-            sent = client.get(f"{url}/json/send_message", params=parameters, timeout=5).json()
+            sent = client.get(f"{url}/json/send_message", params=parameters, timeout=30).json()
             assert sent["result"]["code"] == "OK"
-            assert client.get(f"{url}/_simulator/summary", timeout=5).json()["messages"] == 1
+            assert client.get(f"{url}/_simulator/summary", timeout=30).json()["messages"] == 1
             process.send_signal(ending)
-            out, err = process.communicate(timeout=10)
+            out, err = process.communicate(timeout=60)
     finally:
         process.kill()
     assert (process.returncode, out, err) == (0, "", "")
@@ -46,12 +46,12 @@ def test_the_command_denies_and_takes_its_time():
     process, url = start("--deny-ip", "--latency-ms", "200", "--session-seconds", "5")
     try:
         began = time.monotonic()
-        reply = requests.post(f"{url}/json/auth", json={"token": TOKEN}, timeout=5).json()
+        reply = requests.post(f"{url}/json/auth", json={"token": TOKEN}, timeout=30).json()
         assert reply["result"]["code"] == "IP_NOT_ALLOWED"
         assert time.monotonic() - began >= 0.2
     finally:
         process.terminate()
-        process.communicate(timeout=10)
+        process.communicate(timeout=60)
 
 
 def test_the_pages(api):
@@ -108,7 +108,7 @@ def test_the_pages_refuse_nonsense(api, page, body):
     assert api.state.faults == []
 
 
-def test_half_a_request_is_no_message(api):
+def test_half_a_request_is_no_message(api, until):
     body = b'{"to": "421903000000", "text": "Ahoj", "token": "%s"}' % TOKEN.encode()
     head = b"POST /json/send_message HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
     head += b"Content-Length: %d\r\n\r\n" % len(body)
@@ -116,15 +116,16 @@ def test_half_a_request_is_no_message(api):
     for sent, taken in ((body[:-1], 0), (body, 1)):
         with socket.create_connection((address.hostname, address.port)) as client:
             client.sendall(head + sent)
-        time.sleep(0.1)  # the client is dead before any reply
+        # The client is dead before any reply.
+        time.sleep(0.1)
+        until(lambda taken=taken: len(api.state.requests) == taken)
         assert len(api.state.messages) == taken
-        assert len(api.state.requests) == taken
     assert api.state.violations == []
 
 
 def test_connections_are_kept(api):
     address = urlsplit(api.url)
-    connection = http.client.HTTPConnection(address.hostname, address.port, timeout=5)
+    connection = http.client.HTTPConnection(address.hostname, address.port, timeout=30)
     connection.connect()
     port = connection.sock.getsockname()[1]
     for _ in range(3):
@@ -154,13 +155,13 @@ def test_many_threads(api):
 def test_two_simulators_at_once_and_a_quick_end():
     with serve(Settings(tokens=["a" * 64])) as one, serve() as two:
         for simulator, expected in ((one, "API_TOKEN_NOT_FOUND"), (two, "OK")):
-            reply = requests.post(f"{simulator.url}/json/auth", json={"token": TOKEN}, timeout=5).json()
+            reply = requests.post(f"{simulator.url}/json/auth", json={"token": TOKEN}, timeout=30).json()
             assert reply["result"]["code"] == expected
         assert (one.state.logins, two.state.logins) == (0, 1)
         began = time.monotonic()
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 8
     with pytest.raises(requests.ConnectionError):
-        requests.post(f"{one.url}/json/auth", json={"token": TOKEN}, timeout=5)
+        requests.post(f"{one.url}/json/auth", json={"token": TOKEN}, timeout=30)
 
 
 def test_the_package_is_cheap_to_import_and_shares_nothing_with_the_client():

@@ -326,7 +326,7 @@ class TestRetries:
     def test_a_task_that_is_told_to_end_leaves_nothing_in_doubt(
         self, sim: Simulator, context: Callable[..., Any]
     ) -> None:
-        sim.state.settings.latency_ms = 20
+        sim.state.settings.latency_ms = 50
         operator = self.send(concurrency=8)
         with ThreadPoolExecutor(1) as thread:
             running = thread.submit(operator.execute, context())
@@ -334,7 +334,7 @@ class TestRetries:
                 time.sleep(0.01)
             operator.on_kill()
             with pytest.raises(TelekomSmsError, match="killed"):
-                running.result(10)
+                running.result(60)
         assert 50 <= len(sim.state.messages) < 500
         sim.state.settings.latency_ms = 0
         summary = self.send().execute(context(try_number=2))

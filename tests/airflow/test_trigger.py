@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import threading
 import time
 import warnings
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from airflow.triggers.base import TriggerEvent
 
 from airflow_provider_telekom_sms.ledger import delivery
 from airflow_provider_telekom_sms.ledger.location import open_ledger
+from airflow_provider_telekom_sms.ledger.store import Ledger
 from airflow_provider_telekom_sms.operators.telekom_sms import TelekomSmsBulkSendOperator
 from airflow_provider_telekom_sms.simulator import Fault, Simulator
 from airflow_provider_telekom_sms.triggers.telekom_sms import TelekomSmsDeliveryTrigger
@@ -81,7 +83,7 @@ async def test_failure_and_time_out(sent: Callable[..., list[str]]) -> None:
     await asyncio.to_thread(sent, UNDELIVERABLE)
     await asyncio.to_thread(sent, STUCK, campaign="leto")
     assert await fire(campaign_id="jar") == {"status": "failure", "delivery": {"UNDELIVERABLE": 1}}
-    assert await fire(campaign_id="leto", deadline=time.time() + 0.3) == {
+    assert await fire(campaign_id="leto", deadline=time.time() + 1.5) == {
         "status": "timeout",
         "delivery": {"SENT": 1},
     }
@@ -121,27 +123,48 @@ async def test_a_faulty_network_only_delays(sim: Simulator, sent: Callable[..., 
 
 
 async def test_several_side_by_side_do_not_block_the_loop(
-    sim: Simulator, sent: Callable[..., list[str]]
+    sim: Simulator, sent: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """By the best of several rounds: a busy machine takes its time from any, what blocks is in each."""
     sim.state.settings.speed = 4
-    for number in range(5):
-        await asyncio.to_thread(sent, f"090300{number}010", campaign=f"c{number}")
-    longest = 0.0
+    threads = set()
 
-    async def heartbeat() -> None:
-        nonlocal longest
-        while True:
-            before = time.perf_counter()
-            await asyncio.sleep(0.01)
-            longest = max(longest, time.perf_counter() - before - 0.01)
+    def noting(original: Callable[[Ledger], Any]) -> Callable[[Ledger], Any]:
+        def noted(ledger: Ledger) -> Any:
+            threads.add(threading.current_thread())
+            return original(ledger)
 
-    await fire(campaign_id="c0", deadline=time.time())  # everything is imported now
-    beating = asyncio.create_task(heartbeat())
-    events = await asyncio.gather(*(fire(campaign_id=f"c{number}") for number in range(5)))
-    beating.cancel()
-    assert [event["status"] for event in events] == ["success"] * 5
-    # On a busy machine 0.2 s, of which Airflow warns, pass without anybody being to blame.
-    assert longest < 0.5
+        return noted
+
+    # Beside the clock, for a statement to SQLite is too quick for it.
+    monkeypatch.setattr(Ledger, "transaction", noting(Ledger.transaction))
+    monkeypatch.setattr(Ledger, "reading", noting(Ledger.reading))
+
+    async def longest_pause(name: str) -> float:
+        for number in range(5):
+            await asyncio.to_thread(sent, f"0903{name}{number}010", campaign=f"c{name}{number}")
+        longest = 0.0
+
+        async def heartbeat() -> None:
+            nonlocal longest
+            while True:
+                before = time.perf_counter()
+                await asyncio.sleep(0.01)
+                longest = max(longest, time.perf_counter() - before - 0.01)
+
+        beating = asyncio.create_task(heartbeat())
+        events = await asyncio.gather(*(fire(campaign_id=f"c{name}{number}") for number in range(5)))
+        beating.cancel()
+        assert [event["status"] for event in events] == ["success"] * 5
+        return longest
+
+    pauses: list[float] = []  # the first is long: things are imported
+    while len(pauses) < 10 and min(pauses, default=1.0) >= 0.2:  # s, of which Airflow warns
+        pauses.append(await longest_pause(f"{len(pauses):02}"))
+    print(f"the loop paused for at most {pauses} s")
+    assert min(pauses) < 0.2
+    assert threads
+    assert threading.current_thread() not in threads
 
 
 async def test_a_cancelled_trigger_leaves_nothing_behind(sent: Callable[..., list[str]]) -> None:

@@ -40,7 +40,7 @@ def send(to: Any, campaign: bool = False, **options: Any) -> Any:
 
 
 def wait(**options: Any) -> TelekomSmsDeliverySensor:
-    return TelekomSmsDeliverySensor(**{"task_id": "wait", "poke_interval": 0.05, "timeout": 10, **options})
+    return TelekomSmsDeliverySensor(**{"task_id": "wait", "poke_interval": 0.05, "timeout": 60, **options})
 
 
 @pytest.fixture
@@ -256,7 +256,7 @@ class TestSensor:
     def test_mapped_over_ids(self, sim: Simulator, run_dag: Callable[..., Any]) -> None:
         with DAG("sensor_mapped", schedule=None) as dag:
             sending = send([DELIVERED, DELIVERED_TOO])
-            TelekomSmsDeliverySensor.partial(task_id="wait", poke_interval=0.05, timeout=10).expand(
+            TelekomSmsDeliverySensor.partial(task_id="wait", poke_interval=0.05, timeout=60).expand(
                 message_ids=sending.output.map(lambda receipt: receipt["message_id"])
             )
         assert run_dag(dag).states == {"send": "success", "wait[0]": "success", "wait[1]": "success"}

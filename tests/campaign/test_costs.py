@@ -287,8 +287,10 @@ def test_no_text_is_quoted(messages, unicode):
         assert list(item["characters"]) == sorted(
             item["characters"], key=lambda c: (strip_diacritics(c) != c, c)
         )
+    # What is left of a letter may be in GSM-7 and no ASCII, as the Æ of Ǣ.
+    allowed = forcing | {strip_diacritics(character) for character in forcing}
     ours = {character for line in in_words(costs) for character in line}
-    assert {character for character in ours if not character.isascii()} <= forcing
+    assert {character for character in ours if not character.isascii()} <= allowed
 
 
 @pytest.mark.parametrize(

@@ -238,10 +238,10 @@ def test_what_is_no_sql(text):
 
 
 def test_telling_sql_takes_no_time():
-    started = time.perf_counter()
+    started = time.thread_time()  # what a busy machine takes away is not counted
     for text in (" " * 100_000 + "x", "/**/" * 50_000 + "x", "--\n" * 50_000, "(" * 100_000, "/*" * 100_000):
         assert not is_query(text)
-    assert time.perf_counter() - started < 2
+    assert time.thread_time() - started < 2
 
 
 # --- PostgreSQL ---------------------------------------------------------------------------------------------
@@ -298,7 +298,7 @@ def pg(warehouse, driver, monkeypatch, postgres):
 
 def sessions(postgres, url):
     asked = "SELECT state, query FROM pg_stat_activity WHERE datname = ? AND pid <> pg_backend_pid()"
-    until = time.monotonic() + 5
+    until = time.monotonic() + 30
     while (found := postgres.sql(url, asked, url.database)) and time.monotonic() < until:
         time.sleep(0.02)  # a backend takes a moment to end
     return found

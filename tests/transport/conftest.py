@@ -138,8 +138,8 @@ def client(request: pytest.FixtureRequest) -> Client:
 
 @pytest.fixture
 def fast(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A quarter of a second to connect instead of five."""
-    monkeypatch.setattr(transport_module, "CONNECT_TIMEOUT", 0.25)
+    """Half a second to connect instead of five."""
+    monkeypatch.setattr(transport_module, "CONNECT_TIMEOUT", 0.5)
 
 
 class RawServer:

@@ -51,14 +51,13 @@ class TestAfterTheRequestLeft:
             pytest.param("hang", {"seconds": 9}, ReplyTimeoutError, id="hang"),
         ],
     )
-    def test_it_is_unknown_and_not_sent_again(
-        self, sim, settings, client, fast, method, name, options, error
-    ):
+    def test_it_is_unknown_and_not_sent_again(self, sim, settings, client, method, name, options, error):
         fault = sim.state.order(Fault(name, **options))
         started = time.monotonic()
-        outcome = client.send_one(settings(sim.url, http_method=method, timeout=0.5), retry_for=10)
+        timeout = 0.7 if name == "hang" else 20  # the login, too, has so long
+        outcome = client.send_one(settings(sim.url, http_method=method, timeout=timeout), retry_for=20)
         judged(outcome, error)
-        assert time.monotonic() - started < 1.5
+        assert time.monotonic() - started < 8
         sent = [r for r in sim.state.requests if r.endpoint == "send_message"]
         assert len(sent) == fault.hits == 1
         assert len(sim.state.messages) == fault.handled
@@ -102,9 +101,9 @@ class TestAfterTheRequestLeft:
     @pytest.mark.parametrize(
         "answer", [b"no HTTP at all\r\n\r\n", b"HTTP/1.1 abc\r\n\r\n", b"\x15\x03\x01\r\n"]
     )
-    def test_what_is_not_http(self, raw, settings, client, fast, method, answer):
+    def test_what_is_not_http(self, raw, settings, client, method, answer):
         server = raw(lambda sock, request: sock.sendall(answer))
-        chosen = settings(server.url, auth="token", http_method=method, timeout=1)
+        chosen = settings(server.url, auth="token", http_method=method)
         judged(client.send_one(chosen, retry_for=5), ConnectionLostError)
         assert len(server.requests) == 1
 
@@ -161,15 +160,15 @@ class TestBounds:
     def test_a_dribbling_server(self, raw, settings, client, fast, start):
         def handle(sock, request):
             sock.sendall(start)
-            for _ in range(60):
+            for _ in range(240):
                 sock.sendall(b"H")
-                time.sleep(0.2)
+                time.sleep(0.05)
 
         server = raw(handle)
         started = time.monotonic()
         outcome = client.send_one(settings(server.url, auth="token", timeout=0.15), retry_for=9)
         judged(outcome, ReplyTimeoutError)
-        assert time.monotonic() - started < 0.15 + 0.25 + 0.4
+        assert time.monotonic() - started < 5  # of the 12 s that the server goes on for
         assert len(server.requests) == 1
 
     def test_a_reply_in_pieces_is_a_reply(self, raw, reply, settings, client):
@@ -182,7 +181,7 @@ class TestBounds:
             return True
 
         server = raw(handle)
-        outcomes = client.send(settings(server.url, auth="token", timeout=2), 2)
+        outcomes = client.send(settings(server.url, auth="token", timeout=20), 2)
         assert [o.status for o in outcomes] == ["success"] * 2
 
 
@@ -193,7 +192,7 @@ class TestNeverConnected:
         outcome = client.send_one(chosen, retry_for=0.4)
         judged(outcome, NotConnectedError, Fate.NOT_SENT)
         assert "127.0.0.1" in str(outcome)
-        assert time.monotonic() - started < 1
+        assert time.monotonic() - started < 5
 
     @pytest.mark.usefixtures("even")
     def test_refused_until_the_server_appears(self, raw, reply, settings, client, free_port):
@@ -204,7 +203,7 @@ class TestNeverConnected:
 
         timer = threading.Timer(0.1, appear)
         timer.start()
-        outcome = client.send_one(settings(f"http://127.0.0.1:{free_port}", auth="token"), retry_for=10)
+        outcome = client.send_one(settings(f"http://127.0.0.1:{free_port}", auth="token"), retry_for=30)
         timer.join()
         assert outcome.status == "success"
         assert len(servers[0].requests) == 1
@@ -217,9 +216,9 @@ class TestNeverConnected:
     def test_a_server_that_does_not_shake_hands(self, raw, settings, client, fast):
         server = raw(lambda sock, request: True)  # takes the connection and waits for the end of a line
         started = time.monotonic()
-        chosen = settings(server.url.replace("http", "https"), auth="session", timeout=5)
+        chosen = settings(server.url.replace("http", "https"), auth="session", timeout=20)
         judged(client.send_one(chosen), NotConnectedError, Fate.NOT_SENT)
-        assert time.monotonic() - started < 1.5
+        assert time.monotonic() - started < 8
         assert server.connections == 1
 
 
@@ -241,7 +240,7 @@ class TestRateLimit:
         started = time.monotonic()
         outcome = client.send_one(settings(sim.url), retry_for=10)
         assert outcome.status == "success"
-        assert least <= time.monotonic() - started < least + 0.7
+        assert least <= time.monotonic() - started < least + 5
         assert len(sim.state.messages) == 1
         assert len(sim.state.requests) == 3
 
@@ -249,7 +248,7 @@ class TestRateLimit:
         sim.state.order(Fault("429", retry_after=30, as_date=True))
         outcome = client.send_one(settings(sim.url), retry_for=20)
         judged(outcome, RateLimitedError, Fate.NOT_SENT)
-        assert 27 < outcome.retry_after <= 30
+        assert 15 < outcome.retry_after <= 30
         assert len(sim.state.requests) == 2
 
     @pytest.mark.parametrize("retry_after", [9999, 61], ids=str)
@@ -259,15 +258,15 @@ class TestRateLimit:
         outcome = client.send_one(settings(sim.url), retry_for=transport_module.RETRY_FOR)
         judged(outcome, RateLimitedError, Fate.NOT_SENT)
         assert outcome.retry_after == retry_after
-        assert time.monotonic() - started < 1
+        assert time.monotonic() - started < 10
         assert sim.state.messages == []
 
     def test_it_gives_up(self, sim, settings, client):
         fault = sim.state.order(Fault("429"))
         started = time.monotonic()
-        judged(client.send_one(settings(sim.url), retry_for=0.5), RateLimitedError, Fate.NOT_SENT)
-        assert time.monotonic() - started < 0.8
-        assert fault.hits >= 2
+        judged(client.send_one(settings(sim.url), retry_for=1.5), RateLimitedError, Fate.NOT_SENT)
+        assert time.monotonic() - started < 8
+        assert 2 <= fault.hits <= 3  # after 0, 0.25 and 0.75 s; the next would be at 1.75 s
         assert sim.state.messages == []
 
     def test_a_login_waits_too(self, sim, settings, client):
@@ -308,7 +307,7 @@ class TestRetryAfter:
     @pytest.mark.parametrize("usegmt", [True, False])
     def test_a_date(self, usegmt):
         moment = datetime.now(UTC) + timedelta(seconds=30)
-        assert 28 <= parse_retry_after(format_datetime(moment, usegmt=usegmt)) <= 30
+        assert 20 <= parse_retry_after(format_datetime(moment, usegmt=usegmt)) <= 30
 
     def test_the_waits_rise_up_to_a_bound_and_never_undercut_what_was_asked(self):
         wait = retry_policy(60)["wait"]

@@ -81,11 +81,12 @@ class TestLogsAndErrors:
         ],
         ids=lambda fault: f"{fault.name}-{fault.endpoint}" if fault else "success",
     )
-    def test_a_send(self, sim, settings, client, sending, fast, logged, debugged, fault, method, auth):
+    def test_a_send(self, sim, settings, client, sending, logged, debugged, fault, method, auth):
         if fault:
             fault.seen = fault.hits = 0
             sim.state.order(fault)
-        chosen = settings(sim.url, http_method=method, auth=auth, timeout=0.1)
+        timeout = 0.7 if fault and fault.name == "hang" else 20
+        chosen = settings(sim.url, http_method=method, auth=auth, timeout=timeout)
         outcomes = client.run(chosen, sending(chosen, NUMBER, TEXT), retry_for=0.3)
 
         hit = fault is not None and (fault.endpoint == "send_message" or auth == "session")

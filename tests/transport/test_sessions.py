@@ -39,6 +39,13 @@ async def at_once(send, width=32):
     return await asyncio.gather(*map(one, NUMBERS), return_exceptions=True)
 
 
+async def met(fault, times):
+    """Wait until so many requests have met a fault; the simulator, in its thread, tells nobody."""
+    async with asyncio.timeout(20):
+        while fault.hits < times:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
 def over_the_hook(hook, _settings):
     async def run():
         return await at_once(lambda number: hook.asend_message(number, "Ahoj"))
@@ -87,7 +94,9 @@ class TestDyingSessions:
         assert fault.hits >= 200 // 17
         assert sim.state.logins <= fault.hits + 1
         assert sim.state.violations == []
-        assert [r for r in caplog.records if r.levelno >= logging.WARNING] == []
+        # Ours only, the hook's among them: Airflow, too, may warn, of a secret that is short.
+        ours = [r for r in caplog.records if "airflow_provider_telekom_sms" in r.name]
+        assert [r for r in ours if r.levelno >= logging.WARNING] == []
 
     def test_it_ends_when_every_session_is_dead(self, sim, settings, client, monkeypatch):
         monkeypatch.setattr(transport_module.random, "uniform", lambda low, high: high / 100)
@@ -140,12 +149,12 @@ class TestOneLogin:
         assert [r.endpoint for r in sim.state.requests] == ["auth"]
 
     def test_one_refused_login_for_all_threads(self, sim, hook):
-        sim.state.settings.latency_ms = 200
+        sim.state.settings.latency_ms = 1000  # all are there by then
         telekom = hook(sim.url, key="refused-key")
         together = threading.Barrier(32)
 
         def send(number):
-            together.wait(10)
+            together.wait(60)
             with pytest.raises(AuthenticationError):
                 telekom.send_message(number, "Ahoj")
 
@@ -159,7 +168,7 @@ class TestOneLogin:
         together = threading.Barrier(32)
 
         def send(number):
-            together.wait(10)
+            together.wait(60)
             return telekom.send_message(number, "Ahoj")
 
         with ThreadPoolExecutor(32) as pool:
@@ -174,7 +183,7 @@ class TestOneLogin:
         assert sim.state.logins == 1
 
     def test_a_cancelled_waiter_leaves_the_login_to_the_others(self, sim, settings, sending):
-        fault = sim.state.order(Fault("hang", endpoint="auth", seconds=0.3, times=1))
+        fault = sim.state.order(Fault("hang", endpoint="auth", seconds=1.0, times=1))
 
         async def run():
             async with AsyncTransport(settings(sim.url)) as transport:
@@ -190,12 +199,12 @@ class TestOneLogin:
         assert (fault.hits, sim.state.logins) == (1, 1)
         assert NUMBERS[0] not in sim.state.messages_per_number()
 
-    @pytest.mark.parametrize("hangs", [0.3, 60.0], ids=["slow", "for-ever"])
-    def test_a_cancelled_login_does_not_wedge(self, sim, settings, sending, fast, hangs):
+    @pytest.mark.parametrize(("hangs", "timeout"), [(1.0, 20.0), (60.0, 1.0)], ids=["slow", "for-ever"])
+    def test_a_cancelled_login_does_not_wedge(self, sim, settings, sending, hangs, timeout):
         sim.state.order(Fault("hang", endpoint="auth", seconds=hangs, times=1))
 
         async def run():
-            async with AsyncTransport(settings(sim.url, timeout=0.5)) as transport:
+            async with AsyncTransport(settings(sim.url, timeout=timeout)) as transport:
 
                 def send():
                     return transport.run(transport.call(sending(transport.settings)))
@@ -255,21 +264,24 @@ class TestLoops:
                 return await transport.run(transport.call(sending(transport.settings)))
 
         with pytest.raises(TimeoutError):
-            asyncio.run(asyncio.wait_for(send(), 0.1))
+            asyncio.run(asyncio.wait_for(send(), 0.3))
+        sim.state.clear_faults()  # the first may have been too late for it
         assert asyncio.run(send()).status == "success"
 
-    def test_waiting_for_a_connection_is_no_time_out(self, sim, settings, sending, fast):
-        sim.state.settings.latency_ms = 100
+    def test_waiting_for_a_connection_is_no_time_out(self, sim, settings, sending, monkeypatch):
+        monkeypatch.setattr(transport_module, "CONNECT_TIMEOUT", 1.0)
+        sim.state.settings.latency_ms = 300
 
         async def run():
-            # Each request has 0.45 s; the last one waits 0.9 s for the one connection.
-            async with AsyncTransport(settings(sim.url, timeout=0.2), connections=1) as transport:
+            # Each request has 2 s, half of them to connect; the last one waits 2.4 s for the one connection.
+            chosen = settings(sim.url, timeout=1.0)
+            async with AsyncTransport(chosen, retry_for=0.0, connections=1) as transport:
                 calls = [transport.run(transport.call(sending(transport.settings, n))) for n in NUMBERS[:8]]
                 return await asyncio.gather(*calls, return_exceptions=True)
 
         started = time.monotonic()
         outcomes = asyncio.run(run())
-        assert time.monotonic() - started >= 0.8  # one after the other
+        assert time.monotonic() - started >= 2.4  # one after the other
         assert [o for o in outcomes if isinstance(o, BaseException)] == []
         assert sim.state.messages_per_number() == dict.fromkeys(NUMBERS[:8], 1)
 
@@ -293,11 +305,11 @@ class TestClosing:
         async def run():
             async with AsyncTransport(settings(sim.url, http_method=method)) as transport:
                 await transport.log_in()
-                sim.state.order(Fault("hang"))
+                fault = sim.state.order(Fault("hang"))
                 calls = [transport.run(transport.call(sending(transport.settings, n))) for n in NUMBERS[:8]]
                 tasks = [asyncio.create_task(call) for call in calls]
-                await asyncio.sleep(0.1)
-            return await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 5)
+                await met(fault, 8)
+            return await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 20)
 
         outcomes = asyncio.run(run())
         assert {getattr(o, "fate", None) for o in outcomes} == {Fate.UNKNOWN}
@@ -311,7 +323,7 @@ class TestClosing:
                 calls = [transport.run(transport.call(sending(transport.settings, n))) for n in NUMBERS[:8]]
                 tasks = [asyncio.create_task(call) for call in calls]
                 await asyncio.sleep(0.1)
-            return await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 5)
+            return await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 20)
 
         assert {type(o) for o in asyncio.run(run())} == {NotConnectedError}
         assert unclosed() == []
@@ -376,28 +388,31 @@ def test_control_what_is_left_open_is_found(sim, settings, unclosed):
 
 
 class TestKeepingASession:
-    @pytest.mark.parametrize("after", [0.2, 600.0], ids=["pinged", "control-without"])
+    @pytest.mark.parametrize("after", [0.25, 600.0], ids=["pinged", "control-without"])
     async def test_an_idle_session(self, sim, settings, sending, monkeypatch, after):
         monkeypatch.setattr(transport_module, "PING_AFTER_IDLE", after)
-        sim.state.settings.session_seconds = 0.5
+        sim.state.settings.session_seconds = 1.5
         async with AsyncTransport(settings(sim.url)) as transport:
             await transport.run(transport.call(sending(transport.settings)))
-            await asyncio.sleep(0.75)
+            await asyncio.sleep(1.75)
             await transport.run(transport.call(sending(transport.settings)))
         pings = [r.code for r in sim.state.requests if r.endpoint == "ping"]
         assert sim.state.logins == (1 if after < 1 else 2)
         assert set(pings) == ({"OK"} if after < 1 else set())
-        assert len(pings) == (3 if after < 1 else 0)
+        assert len(pings) in (range(2, 12) if after < 1 else [0])  # 6, by a clock that is not busy
         assert sim.state.violations == []
 
     async def test_a_ping_that_fails_harms_nobody(self, sim, settings, sending, monkeypatch):
-        monkeypatch.setattr(transport_module, "PING_AFTER_IDLE", 0.1)
-        sim.state.order(Fault("drop_before", endpoint="ping"))
+        monkeypatch.setattr(transport_module, "PING_AFTER_IDLE", 0.2)
+        fault = sim.state.order(Fault("drop_before", endpoint="ping"))
+        began = time.monotonic()
         async with AsyncTransport(settings(sim.url)) as transport:
             await transport.run(transport.call(sending(transport.settings)))
-            await asyncio.sleep(0.13)
+            await met(fault, 1)
+            await asyncio.sleep(0.1)
             await transport.run(transport.call(sending(transport.settings)))
-        assert sum(r.endpoint == "ping" for r in sim.state.requests) == 1
+        # The next one comes no earlier than the first did.
+        assert 1 <= fault.hits <= (time.monotonic() - began) / 0.2
         assert sim.state.logins == 1
 
     async def test_no_ping_without_a_session(self, sim, settings, sending, monkeypatch):
@@ -441,11 +456,11 @@ class TestKeepAlive:
     def test_a_connection_that_rested_is_not_used_again(self, raw, reply, settings, sending, monkeypatch):
         from airflow_provider_telekom_sms import blocking_http
 
-        monkeypatch.setattr(blocking_http, "KEEPALIVE", 0.2)
         server = raw(lambda sock, request: sock.sendall(reply()) is None)
         chosen = settings(server.url, auth="token")
         with Transport(chosen) as transport:
-            for pause in (0.0, 0.0, 0.3):
-                time.sleep(pause)
+            for keepalive in (15.0, 15.0, 0.2):
+                monkeypatch.setattr(blocking_http, "KEEPALIVE", keepalive)
+                time.sleep(0.3 if keepalive < 1 else 0.0)
                 transport.run(transport.call(sending(chosen)))
         assert (server.connections, len(server.requests)) == (2, 3)

@@ -3,9 +3,11 @@ Sends what the ledger has planned: many messages in flight, each claimed before 
 
 ::
 
-    ledger ──exchange: claims──► queue ──► worker × concurrency ──► transport
-       ▲                                      │
-       └────────exchange: outcomes────────────┘
+    ledger ──exchange: claims──► batches ──► worker × concurrency ──► transport
+       ▲                                        │
+       └────────exchange: outcomes──────────────┘
+
+A batch is what one request carries: one message over API v1, over API v2 as many as share a content.
 
 One bookkeeper does all of the ledger's work, outcomes and new claims in one transaction, in a thread of its
 own. Messages that are claimed and not recorded are bounded, and so is what a kill can leave in doubt.
@@ -28,11 +30,12 @@ from typing import Any, TypeVar
 from tenacity import Retrying, retry_if_exception_type, sleep_using_event, stop_after_delay, wait_exponential
 from tenacity.stop import stop_when_event_set
 
-from airflow_provider_telekom_sms.api import v1
+from airflow_provider_telekom_sms.api import v1, v2
 from airflow_provider_telekom_sms.api.http import Call, Credential
 from airflow_provider_telekom_sms.api.messages import SmsParameters
-from airflow_provider_telekom_sms.api.phone import mask_phones_in, wire_form
+from airflow_provider_telekom_sms.api.phone import international_form, mask_phones_in, wire_form
 from airflow_provider_telekom_sms.api.results import Receipt
+from airflow_provider_telekom_sms.campaign.multichannel import Multichannel, texts_in
 from airflow_provider_telekom_sms.campaign.plan import MessageSettings, first_check
 from airflow_provider_telekom_sms.exceptions import (
     Fate,
@@ -51,14 +54,15 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-#: Claimed and not recorded at most, in multiples of the concurrency; after a kill they are in doubt.
+#: Claimed and not recorded at most, in multiples of the concurrency, or of the recipients of one request
+#: where these are more; after a kill they are in doubt.
 OUTSTANDING = 4
-#: So many outcomes, in multiples of the concurrency, are worth a commit; meanwhile as many again are in
-#: flight, and as many wait their turn.
+#: So many outcomes, in the same multiples, are worth a commit; meanwhile as many again are in flight, and as
+#: many wait their turn.
 BATCH = 2
 #: Seconds that an outcome waits for others before it is recorded.
 LINGER = 0.1
-#: So many messages in doubt in a row, or twice the concurrency, stop a campaign: the API is in trouble, and
+#: So many messages in doubt in a row, or two such multiples, stop a campaign: the API is in trouble, and
 #: what is still planned is better sent later than put in doubt now.
 TROUBLE_IN_A_ROW = 50
 #: Seconds that a ledger whose server is away is waited for.
@@ -95,7 +99,8 @@ class Engine:
     :param ledger: the ledger
     :param owner: this try
     :param transport: an open transport
-    :param concurrency: messages in flight at once
+    :param concurrency: requests in flight at once
+    :param batch_size: recipients of one request, over API v2
     :param plan_id: send only what this plan brought; None for the whole campaign
     :param rate: the limit that the key is under
     :param total: how many messages are to be sent, for the log
@@ -111,6 +116,7 @@ class Engine:
         transport: AsyncTransport,
         *,
         concurrency: int,
+        batch_size: int = v2.BATCH_SIZE,
         plan_id: int | None = None,
         rate: RateLimit | None = None,
         total: int = 0,
@@ -119,10 +125,15 @@ class Engine:
         unwanted: Callable[[str], bool] = lambda phone: False,
     ) -> None:
         self._ledger, self._owner, self._transport = ledger, owner, transport
-        self._concurrency, self._plan_id, self._rate = concurrency, plan_id, rate
+        self._concurrency, self._batch_size = concurrency, batch_size
+        self._plan_id, self._rate = plan_id, rate
+        #: What bounds are multiples of.
+        self._unit = concurrency
         self._stop = stop or threading.Event()
         self._yields, self._unwanted = yields, unwanted
-        self._queue: asyncio.Queue[Claimed] = asyncio.Queue()
+        self._batches: asyncio.Queue[list[Claimed]] = asyncio.Queue()
+        #: Batches that wait to be filled, by what their messages share.
+        self._unfilled: dict[tuple[int, str], list[Claimed]] = {}
         self._outcomes: list[Outcome] = []
         #: Numbers of the messages that are claimed and not recorded.
         self._outstanding: set[int] = set()
@@ -143,8 +154,9 @@ class Engine:
         :raises LedgerError: when the ledger fails; what was claimed then stands in doubt, unless the ledger
             still takes what is known of it
         """
-        await self._transport.log_in()
         await asyncio.to_thread(self._read_settings)
+        if not all(settings.multichannel for settings in self._settings.values()):
+            await self._transport.log_in()
         workers = [asyncio.create_task(self._work()) for _ in range(self._concurrency)]
         with ThreadPoolExecutor(1, "telekom-sms-ledger") as thread:
             try:
@@ -161,6 +173,8 @@ class Engine:
         """Read what messages are sent with before any is claimed: what cannot be read puts none in doubt."""
         found = sending.parameters(self._ledger, self._owner, self._plan_id)
         self._settings = {plan: MessageSettings.from_json(settings) for plan, settings in found.items()}
+        if any(settings.multichannel for settings in self._settings.values()):
+            self._unit = max(self._concurrency, self._batch_size)
 
     async def _keep_books(self, thread: ThreadPoolExecutor) -> None:
         loop = asyncio.get_running_loop()
@@ -183,6 +197,9 @@ class Engine:
             if not self._outstanding and (self._stopping or self._exhausted):
                 self._drained.wait = min(self._drained.wait, max(0.0, claim_from - loop.time()))
                 return
+            # Nothing comes to fill them; or it comes late, for under a rate limit each has its turn.
+            if self._rate is not None or not self._room():
+                self._put_unfilled()
             await self._next_exchange(claim_from, spoke_at + LEASE_MS / 5000)
 
     def _take_in(self, result: Exchange) -> Exchange:
@@ -192,8 +209,24 @@ class Engine:
         self._outstanding.difference_update(outcome.id for outcome in recorded)
         self._outstanding.update(message.id for message in result.claimed)
         for message in result.claimed:
-            self._queue.put_nowait(message)
+            self._put(message)
         return result
+
+    def _put(self, message: Claimed) -> None:
+        """Put a message into a batch, and the batch into the queue if it is full."""
+        if self._settings[message.plan_id].multichannel is None:
+            self._batches.put_nowait([message])
+            return
+        shared = (message.plan_id, message.text)
+        batch = self._unfilled.setdefault(shared, [])
+        batch.append(message)
+        if len(batch) >= self._batch_size:
+            self._batches.put_nowait(self._unfilled.pop(shared))
+
+    def _put_unfilled(self) -> None:
+        for batch in self._unfilled.values():
+            self._batches.put_nowait(batch)
+        self._unfilled.clear()
 
     async def _close_books(self, thread: ThreadPoolExecutor) -> None:
         """Where the books were broken off: record what is known, release what never left."""
@@ -201,8 +234,9 @@ class Engine:
             if self._exchanging is not None:
                 # It was not cancelled with this try, and its claims would be in doubt for nothing.
                 self._take_in(await self._exchanging)
-        while not self._queue.empty():
-            self._outcomes.append(Outcome(self._queue.get_nowait().id, State.PLANNED))
+        self._put_unfilled()
+        while not self._batches.empty():
+            self._outcomes += _all(self._batches.get_nowait(), State.PLANNED)
         if self._outcomes:
             with contextlib.suppress(LedgerError):
                 loop = asyncio.get_running_loop()
@@ -212,9 +246,9 @@ class Engine:
     def _room(self) -> int:
         if self._stopping or self._exhausted:
             return 0
-        room = OUTSTANDING * self._concurrency - len(self._outstanding)
+        room = OUTSTANDING * self._unit - len(self._outstanding)
         # Small claims cost as much as large ones.
-        return room if 2 * room >= self._concurrency else 0
+        return room if 2 * room >= self._unit else 0
 
     async def _next_exchange(self, claim_from: float, heartbeat: float) -> None:
         """Wait until an exchange is worth its commit."""
@@ -232,10 +266,11 @@ class Engine:
                     return
 
     def _worth_recording(self) -> bool:
-        return 0 < min(BATCH * self._concurrency, len(self._outstanding)) <= len(self._outcomes)
+        return 0 < min(BATCH * self._unit, len(self._outstanding)) <= len(self._outcomes)
 
     def _may_claim(self, claim_from: float) -> bool:
-        starving = self._queue.empty() and len(self._outstanding) < self._concurrency
+        waiting = sum(map(len, self._unfilled.values()))
+        starving = self._batches.empty() and len(self._outstanding) - waiting < self._unit
         return starving and self._room() > 0 and asyncio.get_running_loop().time() >= claim_from
 
     def _exchange(self, outcomes: list[Outcome], want: int) -> Exchange:
@@ -273,52 +308,56 @@ class Engine:
 
     async def _work(self) -> None:
         while True:
-            message = await self._queue.get()
+            batch = await self._batches.get()
             try:
-                outcome = await self._send(message)
+                outcomes = await self._send(batch)
             except asyncio.CancelledError:
-                self._outcomes.append(
-                    Outcome(message.id, State.IN_DOUBT, reason="cancelled while it was sent")
-                )
+                self._outcomes += _all(batch, State.IN_DOUBT, "cancelled while it was sent")
                 raise
-            self._outcomes.append(outcome)
+            self._outcomes += outcomes
             if self._worth_recording():
                 self._wake.set()
 
-    async def _send(self, message: Claimed) -> Outcome:
+    async def _send(self, batch: list[Claimed]) -> list[Outcome]:
         if self._stopping:
-            return Outcome(message.id, State.PLANNED)
+            return _all(batch, State.PLANNED)
         if asyncio.get_running_loop().time() > self._lease_until:
             # This process stood still, and another may be sending it by now.
-            return Outcome(message.id, State.PLANNED, reason="its sender's lease ran out before it left")
-        if self._unwanted(message.phone):
-            return Outcome(message.id, State.SUPPRESSED, reason=SUPPRESSED)
-        settings = self._settings[message.plan_id]
+            return _all(batch, State.PLANNED, "its sender's lease ran out before it left")
+        left_out = [message for message in batch if self._unwanted(message.phone)]
+        outcomes = _all(left_out, State.SUPPRESSED, SUPPRESSED)
+        if left_out:
+            batch = [message for message in batch if message not in left_out]
+        return outcomes + await self._deliver(batch) if batch else outcomes
+
+    async def _deliver(self, batch: list[Claimed]) -> list[Outcome]:
+        """Send a batch in one request."""
+        settings = self._settings[batch[0].plan_id]
         try:
             parameters = settings.leaving(datetime.now(UTC))
         except Exception as error:
             # It never left, and the next would meet the same.
             self._stopped(error)
-            return Outcome(message.id, State.PLANNED, reason=type(error).__name__)
+            return _all(batch, State.PLANNED, type(error).__name__)
+        results: list[Receipt | TelekomSmsError]
         try:
-            receipt = await self._receipt(message, settings.prefer_rcs, parameters)
+            if settings.multichannel is None:
+                results = [await self._over_v1(batch[0], settings.prefer_rcs, parameters)]
+            else:
+                results = await self._over_v2(batch, settings, settings.multichannel, parameters)
         except TelekomSmsError as error:
-            return self._failed(message, error)
+            results = [error] * len(batch)
         except Exception as error:
-            # A fault of ours: whether the message left is not known, and the next would meet it too.
+            # A fault of ours: whether the messages left is not known, and the next would meet it too.
             self._stopped(error)
-            return Outcome(message.id, State.IN_DOUBT, reason=type(error).__name__)
-        self._trouble = 0
-        return Outcome(
-            message.id,
-            State.ACCEPTED,
-            receipt.message_id,
-            receipt.parts,
-            check_at=first_check(parameters),
-            keep_text=settings.keep_text,
-        )
+            return _all(batch, State.IN_DOUBT, type(error).__name__)
+        check_at = first_check(parameters)
+        return [
+            self._outcome(message, result, settings, check_at)
+            for message, result in zip(batch, results, strict=True)
+        ]
 
-    async def _receipt(self, message: Claimed, prefer_rcs: bool, parameters: SmsParameters) -> Receipt:
+    async def _over_v1(self, message: Claimed, prefer_rcs: bool, parameters: SmsParameters) -> Receipt:
         wire = self._transport.settings.wire
         to = wire_form(message.phone, prefer_rcs)
 
@@ -327,11 +366,49 @@ class Engine:
 
         return await self._transport.run(self._transport.call(send))
 
-    def _failed(self, message: Claimed, error: TelekomSmsError) -> Outcome:
+    async def _over_v2(
+        self,
+        batch: list[Claimed],
+        settings: MessageSettings,
+        multichannel: Multichannel,
+        parameters: SmsParameters,
+    ) -> list[v2.Result]:
+        recipients = [
+            {
+                "phone": international_form(message.phone),
+                "externalId": sending.external_id(self._ledger, message.id, message.external_id),
+            }
+            for message in batch
+        ]
+        body = multichannel.body(settings.content_of(batch[0].text), parameters, recipients)
+        return await self._transport.run(v2.send_messages(self._transport.settings.token, body))
+
+    def _outcome(
+        self,
+        message: Claimed,
+        result: Receipt | TelekomSmsError,
+        settings: MessageSettings,
+        check_at: int | None,
+    ) -> Outcome:
+        if isinstance(result, TelekomSmsError):
+            return self._failed(message, result, settings)
+        self._trouble = 0
+        return Outcome(
+            message.id,
+            State.ACCEPTED,
+            result.message_id,
+            # Over two channels that is known only later.
+            None if settings.content else result.parts,
+            check_at=check_at,
+            keep_text=settings.keep_text,
+        )
+
+    def _failed(self, message: Claimed, error: TelekomSmsError, settings: MessageSettings) -> Outcome:
         # The API's description may quote the text, which the ledger forgets and no log may have.
         reason = str(error)
-        if len(message.text) > SHORT_TEXT:
-            reason = reason.replace(message.text, "…")
+        for text in texts_in(message.text) if settings.content else [message.text]:
+            if len(text) > SHORT_TEXT:
+                reason = reason.replace(text, "…")
         if error.stops_campaign:
             self._stopped(error)
         if error.fate is Fate.NOT_SENT:
@@ -340,7 +417,7 @@ class Engine:
             self._trouble = 0
             return Outcome(message.id, State.REJECTED, reason=reason)
         self._trouble += 1
-        if self._trouble >= max(TROUBLE_IN_A_ROW, 2 * self._concurrency):
+        if self._trouble >= max(TROUBLE_IN_A_ROW, 2 * self._unit):
             self._stopped(
                 TransportError(f"{self._trouble} messages in a row ended in doubt, the last with: {reason}")
             )
@@ -367,6 +444,10 @@ class Engine:
         for outcome in outcomes:
             counts[outcome.state] = counts.get(outcome.state, 0) + 1
         self._meter.add(sum(1 for outcome in outcomes if outcome.state is not State.PLANNED))
+
+
+def _all(batch: list[Claimed], state: State, reason: str | None = None) -> list[Outcome]:
+    return [Outcome(message.id, state, reason=reason) for message in batch]
 
 
 class _Meter:

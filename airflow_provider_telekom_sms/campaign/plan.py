@@ -13,17 +13,18 @@ import json
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, Literal
 
 from airflow_provider_telekom_sms.api.messages import SmsParameters, check_text
 from airflow_provider_telekom_sms.api.phone import mask_phone, parse_mobile
 from airflow_provider_telekom_sms.api.text import MAX_PARTS, count
 from airflow_provider_telekom_sms.campaign.costs import Costs, in_words
+from airflow_provider_telekom_sms.campaign.multichannel import EXTERNAL_ID, Content, Multichannel
 from airflow_provider_telekom_sms.campaign.sources import Row, Rows, fingerprint, open_rows
 from airflow_provider_telekom_sms.campaign.suppression import Suppression
 from airflow_provider_telekom_sms.campaign.template import compile_template, mask_value
@@ -61,12 +62,14 @@ class MessageSettings:
     :param prefer_rcs: try RCS first
     :param keep_text: keep the rendered texts after they were accepted
     :param send_window: when messages may reach phones; None for always
+    :param multichannel: what else API v2 is told; None for API v1
     """
 
     parameters: SmsParameters = field(default_factory=SmsParameters.check)
     prefer_rcs: bool = False
     keep_text: bool = False
     send_window: SendWindow | None = None
+    multichannel: Multichannel | None = None
 
     def to_json(self) -> str:
         """Give what :meth:`from_json` reads."""
@@ -74,17 +77,47 @@ class MessageSettings:
         settings = {"parameters": parameters, "prefer_rcs": self.prefer_rcs, "keep_text": self.keep_text}
         if self.send_window:
             settings["send_window"] = str(self.send_window)
+        if self.multichannel:
+            settings["multichannel"] = self.multichannel.as_dict()
         return json.dumps(settings, sort_keys=True)
 
     @classmethod
     def from_json(cls, settings: dict[str, Any]) -> MessageSettings:
         """Read what :meth:`to_json` gave."""
-        window = settings.get("send_window")
+        window, multichannel = settings.get("send_window"), settings.get("multichannel")
         read = {
             "parameters": SmsParameters.check(**settings["parameters"]),
             "send_window": SendWindow.parse(window) if window else None,
+            "multichannel": Multichannel(**multichannel) if multichannel else None,
         }
         return cls(**{**settings, **read})
+
+    @cached_property
+    def content(self) -> Content | None:
+        """What makes the content of each message; None where a message is a text."""
+        return None if self.multichannel is None or self.multichannel.plain else Content(self.multichannel)
+
+    def content_of(self, text: str) -> dict[str, Any]:
+        """
+        Give the content of a message over API v2.
+
+        :param text: what the ledger keeps of it
+        """
+        if self.content is not None:
+            return self.content.of(text)
+        given = {"text": text, "from": self.parameters.sender, "unicode": self.parameters.unicode}
+        return {"sms": {name: value for name, value in given.items() if value is not None}}
+
+    @property
+    def unicode(self) -> bool | None:
+        """Whether the text of the SMS is sent as Unicode; None to find out."""
+        sms = self.multichannel.sms if self.multichannel else None
+        return self.parameters.unicode if sms is None else sms.get("unicode")
+
+    @property
+    def fallback(self) -> bool:
+        """Whether a failed delivery may still be mended by another channel."""
+        return self.prefer_rcs or (self.multichannel is not None and self.multichannel.fallback)
 
     def leaving(self, now: datetime) -> SmsParameters:
         """
@@ -213,6 +246,8 @@ def ensure_plan(
                 planning.withdraw_plan(ledger, found.id)
             raise
         return found.id
+    for warning in spec.settings.content.warnings if spec.settings.content else []:
+        log.warning("%s", warning)
     with (
         planning.kept_alive(ledger, owner),
         open_rows(
@@ -240,7 +275,8 @@ def _begin_plan(ledger: Ledger, owner: Owner, fingerprint: str, spec: CampaignSp
                 owner,
                 fingerprint,
                 spec.settings.to_json(),
-                fallback=spec.settings.prefer_rcs,
+                fallback=spec.settings.fallback,
+                ttl=spec.settings.multichannel.ttl if spec.settings.multichannel else 0,
                 key_column=spec.key_column,
             )
         except CampaignBusyError:
@@ -278,9 +314,9 @@ class _Planner:
 
     def __init__(self, rows: Rows, spec: CampaignSpec, suppressed: Suppression | None) -> None:
         self._spec, self._suppressed = spec, suppressed
-        self._render, needed, self._mask = _text_of(spec)
-        rows.require(spec.to_column, *needed, *([spec.key_column] if spec.key_column else []))
-        self._unicode = spec.settings.parameters.unicode
+        self._content = spec.settings.content or _Texts(spec)
+        rows.require(spec.to_column, *self._content.columns, *([spec.key_column] if spec.key_column else []))
+        self._unicode = spec.settings.unicode
         self._most = _most_parts(spec)
         self.costs = Costs(self._unicode)
         self._samples: list[dict[str, Any]] = []
@@ -301,22 +337,29 @@ class _Planner:
                 return PlannedRow(
                     row.number, State.SUPPRESSED, key=key, phone=phone, reason=planning.SUPPRESSED
                 )
-            text = check_text(self._render(values))
-            parts = count(text, self._unicode).parts
+            text = self._content.render(values)
+            sms = self._content.sms_text(text)
+            parts = 0 if sms is None else count(sms, self._unicode).parts
             if self._most is not None and parts > self._most[0]:
                 raise InvalidMessageError(f"the text takes {parts} parts, {self._most[1]} {self._most[0]}")
         except InvalidMessageError as error:
             raw = storable(given) if isinstance(given, str) else None
             return PlannedRow(row.number, State.INVALID, key=key, phone=raw, reason=str(error))
         if len(self._samples) + len(self._shown) < SAMPLES:
-            self._shown[row.number] = self._mask(values)
-        identity = _hash(f"key\0{key}") if spec.key_column else text_identity(phone, text)
-        return PlannedRow(row.number, State.PLANNED, identity, key, phone, text, parts)
+            self._shown[row.number] = self._content.masked(values)
+        identity = (
+            _hash(f"key\0{key}") if spec.key_column else text_identity(phone, self._content.identity(text))
+        )
+        external_id = values.get(EXTERNAL_ID) if self._content.ready_made else None
+        return PlannedRow(
+            row.number, State.PLANNED, identity, key, phone, text, parts, external_id=external_id
+        )
 
     def take_stock(self, planned: list[PlannedRow]) -> None:
         """Take the rows of a chunk that are to be sent."""
         for row in planned:
-            self.costs.take(row.row, str(row.text))
+            if sms := self._content.sms_text(str(row.text)):
+                self.costs.take(row.row, sms)
             if masked := self._shown.get(row.row):
                 to = mask_phone(row.phone)
                 self._samples.append({"row": row.row, "to": to, "parts": row.parts, "text": masked})
@@ -324,12 +367,13 @@ class _Planner:
 
     def summary(self) -> dict[str, Any]:
         """Give what goes into the ledger beside the plan; texts only with their values masked."""
-        window = self._spec.settings.send_window
+        window, multichannel = self._spec.settings.send_window, self._spec.settings.multichannel
         return {
             "costs": self.costs.as_dict(),
             "samples": self._samples,
             "parameters": self._spec.settings.parameters.model_dump(mode="json", exclude_none=True),
             "send_window": None if window is None else str(window),
+            "channels": None if multichannel is None else multichannel.in_words(),
         }
 
 
@@ -360,26 +404,41 @@ def _key(value: Any) -> str | None:
         raise InvalidMessageError("the key has too many digits") from None
 
 
-def _text_of(
-    spec: CampaignSpec,
-) -> tuple[Callable[[Any], str], Iterable[str], Callable[[Any], str]]:
-    """Give what renders a row's text, the columns it needs, and what renders it for others to see."""
-    if (spec.text is None) == (spec.text_column is None):
-        raise SourceError("text, text_column: give exactly one of the two")
-    if spec.text is not None:
-        template = compile_template(spec.text)
-        return template.render, template.fields, template.render_masked
-    column = str(spec.text_column)
+class _Texts:
+    """
+    The content of messages that are a text each; :class:`Content` is that of all others.
 
-    def read(row: Any) -> str:
-        value = row.get(column)
+    :raises SourceError: for a template that cannot be used
+    """
+
+    ready_made = False
+
+    def __init__(self, spec: CampaignSpec) -> None:
+        if (spec.text is None) == (spec.text_column is None):
+            raise SourceError("text, text_column, rcs: give exactly one of them")
+        if spec.text is not None:
+            template = compile_template(spec.text)
+            self.columns, self._read, self.masked = template.fields, template.render, template.render_masked
+        else:
+            self._column = str(spec.text_column)
+            self.columns, self._read = frozenset([self._column]), self._cell
+            self.masked = lambda row: mask_value(self._cell(row))
+
+    def render(self, row: Mapping[str, Any]) -> str:
+        return check_text(self._read(row))
+
+    def sms_text(self, text: str) -> str:
+        return text
+
+    identity = sms_text
+
+    def _cell(self, row: Mapping[str, Any]) -> str:
+        value = row.get(self._column)
         if value is None or value == "":
-            raise InvalidMessageError(f"column {column!r} is empty")
+            raise InvalidMessageError(f"column {self._column!r} is empty")
         if not isinstance(value, str):
-            raise InvalidMessageError(f"column {column!r} is {type(value).__name__}, not text")
+            raise InvalidMessageError(f"column {self._column!r} is {type(value).__name__}, not text")
         return value
-
-    return read, [column], lambda row: mask_value(read(row))
 
 
 def _chunks(rows: Iterator[PlannedRow], size: int) -> Iterator[list[PlannedRow]]:

@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 BATCH = 500
 #: Seconds between two checks of one message at most, however old it is.
 LONGEST_INTERVAL = 600.0
-#: A failure on one channel is final only when the next one had this long, seconds.
+#: A failure on one channel is final only when the next one had this long after its turn came, seconds.
 FALLBACK_GRACE = 1_800.0
 #: How long an id that the API has just given may be unknown to it, seconds.
 NOT_FOUND_GRACE = 60.0
@@ -114,7 +114,7 @@ def judge(waiting: Waiting, code: str, delivered_at: int | None, now: int, inter
     elif code == NOT_FOUND:
         patience = NOT_FOUND_GRACE
     elif code in codes.FINAL_FAILURE:
-        patience = FALLBACK_GRACE if waiting.fallback else 0.0
+        patience = FALLBACK_GRACE + waiting.ttl if waiting.fallback else 0.0
     else:
         patience = 0.0 if code in codes.FINAL else None
     # A failure that follows an ERROR has not stood as long as that.

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 from sqlalchemy.engine import URL
 
+from airflow_provider_telekom_sms.api import v2
 from airflow_provider_telekom_sms.campaign.engine import Drained, Engine, run_blocking
 from airflow_provider_telekom_sms.campaign.plan import CampaignSpec, ensure_plan
 from airflow_provider_telekom_sms.campaign.report import write_report
@@ -43,7 +44,8 @@ class Job:
     :param spec: what to plan; None to send what others have planned
     :param suppression: numbers that must not get a message, whoever planned it
     :param sends: False to plan only
-    :param concurrency: messages in flight at once
+    :param concurrency: requests in flight at once
+    :param batch_size: recipients of one request, over API v2
     :param rate_limit: messages per second for the key; None for the connection's
     :param yields: end where the rate limit makes it wait long, instead of waiting
     :param own_plan_only: send only what this slot planned, not what others left in the campaign
@@ -59,6 +61,7 @@ class Job:
     suppression: SuppressionList | None = None
     sends: bool = True
     concurrency: int = 16
+    batch_size: int = v2.BATCH_SIZE
     rate_limit: float | None = None
     yields: bool = False
     own_plan_only: bool = False
@@ -204,6 +207,7 @@ def _drain(
                 owner,
                 transport,
                 concurrency=concurrency,
+                batch_size=job.batch_size,
                 plan_id=plan_id,
                 rate=RateLimit(transport.settings.token, per_second) if per_second else None,
                 total=total,

@@ -56,7 +56,8 @@ def describe_plan(summary: dict[str, Any]) -> str:
     ]
     if summary["reached_before"]:
         lines += ["", f"**{REACHED_BEFORE.format(summary['reached_before'], summary['messages'])}.**"]
-    given = {**summary.get("parameters", {}), "send_window": summary.get("send_window")}
+    given = {**summary.get("parameters", {})}
+    given |= {name: summary.get(name) for name in ("send_window", "channels")}
     if shown := [f"{name} {value}" for name, value in given.items() if value is not None]:
         lines += ["", f"With {', '.join(shown)}."]
     lines += _table(summary["by_parts"])

@@ -72,6 +72,14 @@ class Template:
         #: Names of the columns that a row must have.
         self.fields = frozenset(piece.name for piece in pieces)
 
+    def fill(self, value: str) -> str:
+        """
+        Fill in the same for every field.
+
+        :param value: what each field gives
+        """
+        return "".join(f"{piece.before}{value}" for piece in self._pieces) + self._tail
+
     def render(self, row: Mapping[str, object]) -> str:
         """
         Fill in a row.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import threading
 from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
@@ -15,15 +16,20 @@ from airflow_provider_telekom_sms.hooks import connection_form
 from airflow_provider_telekom_sms.settings import CONN_TYPE, DEFAULT_CONN_ID
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
     from airflow.providers.common.compat.sdk import Connection
 
     from airflow_provider_telekom_sms.api.delivery import DeliveryStatus
     from airflow_provider_telekom_sms.api.http import Call, Credential, Session, T
+    from airflow_provider_telekom_sms.api.messages import MultichannelMessage
     from airflow_provider_telekom_sms.api.results import NumberInfo, Receipt, SmsGroup
     from airflow_provider_telekom_sms.settings import Settings
     from airflow_provider_telekom_sms.transport import AsyncTransport, Transport
+
+
+log = logging.getLogger(__name__)
 
 
 class MessageOptions(TypedDict, total=False):
@@ -42,7 +48,7 @@ class MessageOptions(TypedDict, total=False):
 
 class TelekomSmsHook(BaseHook):
     """
-    Talks to the API of Slovak Telekom (manual v1).
+    Talks to the API of Slovak Telekom (manuals v1 and v2).
 
     Each method has an asynchronous twin whose name begins with ``a``. The hook sends at once and keeps no
     ledger: a task that sends with it and is retried sends again. The operators do not.
@@ -182,6 +188,36 @@ class TelekomSmsHook(BaseHook):
         """Send one message at once; the twin of :meth:`send_message`."""
         return await self._arun(_send_message(to, text, options))
 
+    def send_multichannel(
+        self, message: MultichannelMessage | Mapping[str, Any], *, batch_size: int = 100
+    ) -> list[Receipt]:
+        """
+        Send a message over RCS, SMS or both at once (manual v2, message).
+
+        :param message: the message, or its dict in the manual's spelling; ``rcs.from`` and ``sms.from`` are
+            the connection's where it names none
+        :param batch_size: recipients of one request
+        :return: a receipt for each recipient in order. Its ``status`` is ``success``, ``error`` (refused),
+            ``unknown`` (it may have been taken) or ``not_sent``
+        :raises InvalidMessageError: naming every path that is wrong; nothing was sent
+        :raises TelekomSmsError: where the API took none of them; its ``fate`` says what became of them
+        """
+        make = _send_multichannel(message, batch_size)
+        transport = self.get_conn()
+        return transport.run(make(transport.settings))
+
+    async def asend_multichannel(
+        self, message: MultichannelMessage | Mapping[str, Any], *, batch_size: int = 100
+    ) -> list[Receipt]:
+        """Send a message over RCS, SMS or both at once; the twin of :meth:`send_multichannel`."""
+        make = _send_multichannel(message, batch_size)
+        shared = self._shared_transport
+        transport = await shared.enter()
+        try:
+            return await transport.run(make(transport.settings))
+        finally:
+            await shared.leave()
+
     def check_message(self, message_id: str | int) -> DeliveryStatus:
         """
         Ask what became of a message (manual v1, check_message).
@@ -317,6 +353,23 @@ def _send_message(
         return v1.send_message(settings.wire, credential, wire_to, checked, sent)
 
     return make
+
+
+def _send_multichannel(
+    message: MultichannelMessage | Mapping[str, Any], batch_size: int
+) -> Callable[[Settings], Call[list[Receipt]]]:
+    from airflow_provider_telekom_sms.api import v2
+    from airflow_provider_telekom_sms.api.messages import MultichannelMessage
+    from airflow_provider_telekom_sms.exceptions import ConfigurationError
+
+    if not isinstance(batch_size, int) or batch_size < 1:
+        raise ConfigurationError(f"batch_size: found {batch_size!r}, allowed: 1 or more")
+    checked = MultichannelMessage.check(message)
+    for warning in checked.warnings:
+        log.warning("%s", warning)
+    return lambda settings: v2.send_in_batches(
+        settings.token, v2.with_senders(checked.payload(), settings.sender, settings.rcs_agent), batch_size
+    )
 
 
 def _check_message(message_id: str | int) -> Callable[[Settings, Credential], Call[DeliveryStatus]]:

@@ -52,6 +52,7 @@ class Waiting:
     :param accepted_at: milliseconds since 1970 UTC
     :param trouble_since: since when it stands in ERROR, or in a failure that a fallback may still mend
     :param fallback: another channel may still deliver it after this one failed
+    :param ttl: seconds that the channels before the last one have
     """
 
     id: int
@@ -60,6 +61,7 @@ class Waiting:
     accepted_at: int
     trouble_since: int | None
     fallback: bool
+    ttl: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +131,7 @@ def due(ledger: Ledger, scope: Scope, limit: int, until: int | None = None) -> t
     :param until: only those whose time came before this one, in milliseconds since 1970 UTC
     """
     query = (
-        sa.select(_m.id, _m.message_id, _m.delivery_code, _m.state_at, _m.trouble_since, _p.fallback)
+        sa.select(_m.id, _m.message_id, _m.delivery_code, _m.state_at, _m.trouble_since, _p.fallback, _p.ttl)
         .join(schema.plan, _p.id == _m.plan_id)
         .where(sa.text("telekom_sms_message.state = 'accepted' AND NOT is_final"), *scope.where())
         .order_by(_m.next_check_at, _m.id)

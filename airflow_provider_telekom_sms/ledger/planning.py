@@ -69,6 +69,7 @@ class PlannedRow:
     text: str | None = None
     parts: int | None = None
     reason: str | None = None
+    external_id: str | None = None
 
     def __repr__(self) -> str:
         return f"<PlannedRow {self.row} {self.state}>"
@@ -237,6 +238,7 @@ def begin_plan(
     parameters: str,
     *,
     fallback: bool,
+    ttl: int = 0,
     key_column: str | None = None,
 ) -> int:
     """
@@ -247,6 +249,7 @@ def begin_plan(
     :param fingerprint: tells whether source or text changed between two tries
     :param parameters: JSON of what all messages of the plan are sent with
     :param fallback: a failed delivery may still be mended by another channel
+    :param ttl: seconds that the channels before the last one have
     :param key_column: the column whose value may be sent once; None for number and text
     :raises CampaignBusyError: while another task is planning the campaign
     :raises PlanError: when another plan of the campaign has another kind of key: its messages would be sent
@@ -272,6 +275,7 @@ def begin_plan(
             "fingerprint": fingerprint,
             "state": "planning",
             "fallback": fallback,
+            "ttl": ttl,
             "parameters": parameters,
             "key_column": key_column,
             "created_at": now,
@@ -403,7 +407,10 @@ def _inserting(new: Values, table: sa.FromClause | None) -> sa.Insert:
 
 
 _INSERT = Bulk(
-    {name: _m[name].type for name in ("row", "key_hash", "key", "phone", "text", "parts", "state", "reason")},
+    {
+        name: _m[name].type
+        for name in ("row", "key_hash", "key", "phone", "text", "parts", "state", "reason", "external_id")
+    },
     _inserting,
 )
 
@@ -423,6 +430,7 @@ def _values(row: PlannedRow, first_rows: dict[bytes, str]) -> dict[str, Any]:
         "parts": row.parts,
         "state": state.value,
         "reason": f"the same as {first}" if duplicate else row.reason,
+        "external_id": row.external_id,
     }
 
 

@@ -40,12 +40,14 @@ _HAS_DATA = sa.or_(
     _m.phone.is_not(None),
     _m.text.is_not(None),
     _m.key.is_not(None),
+    _m.external_id.is_not(None),
     sa.and_(_m.reason.is_not(None), _m.state.not_in(_KEEPS_REASON)),
 )
 _ERASED: dict[str, Any] = {
     "phone": None,
     "text": None,
     "key": None,
+    "external_id": None,
     "reason": sa.case((_m.state.in_(_KEEPS_REASON), _m.reason), else_=sa.null()),
 }
 

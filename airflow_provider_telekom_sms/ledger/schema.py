@@ -34,7 +34,7 @@ from sqlalchemy import (
 )
 
 #: Raised with every change of the tables.
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 
 class Migration(NamedTuple):
@@ -51,6 +51,15 @@ MIGRATIONS = {
         (
             "ALTER TABLE telekom_sms_plan ADD COLUMN key_column TEXT",
             "ALTER TABLE telekom_sms_plan ADD COLUMN summary TEXT",
+        ),
+    ),
+    2: Migration(
+        frozenset(),
+        (
+            "ALTER TABLE telekom_sms_plan ADD COLUMN ttl INTEGER NOT NULL DEFAULT 0",
+            "ALTER TABLE telekom_sms_message ADD COLUMN external_id TEXT",
+            "CREATE INDEX telekom_sms_message_external_id ON telekom_sms_message (external_id) "
+            "WHERE external_id IS NOT NULL",
         ),
     ),
 }
@@ -116,6 +125,8 @@ plan = Table(
     Column("state", String(12), nullable=False),
     # A failed delivery may still be mended by another channel.
     Column("fallback", Boolean, nullable=False),
+    # Seconds that the channels before the last one have.
+    Column("ttl", Integer, nullable=False, server_default=text("0")),
     # What all its messages are sent with, as JSON.
     Column("parameters", Text, nullable=False),
     # The column whose value may be sent once; empty for number and text.
@@ -145,6 +156,8 @@ message = Table(
     Column("owner_id", Id),
     Column("state_at", BigInteger),
     Column("message_id", Text),
+    # The user's own id, where there is one (API v2); see sending.external_id.
+    Column("external_id", Text),
     # What the API says of the delivery; beside the state, never instead of it.
     Column("delivery_code", Text),
     Column("delivered_at", BigInteger),
@@ -165,6 +178,7 @@ Index("telekom_sms_message_plan", _c.plan_id, _c.row)
 _partial("telekom_sms_message_planned", _c.plan_id, _c.id, where="state = 'planned'")
 _partial("telekom_sms_message_claimed", _c.owner_id, where="state = 'claimed'")
 _partial("telekom_sms_message_id", _c.message_id, where="message_id IS NOT NULL")
+_partial("telekom_sms_message_external_id", _c.external_id, where="external_id IS NOT NULL")
 _partial(
     "telekom_sms_message_due",
     _c.campaign_id,

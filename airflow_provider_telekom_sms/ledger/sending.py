@@ -37,6 +37,7 @@ class Claimed:
     plan_id: int
     phone: str
     text: str
+    external_id: str | None = None
 
     def __repr__(self) -> str:
         return f"<Claimed {self.id}>"
@@ -59,6 +60,16 @@ class Outcome:
     reason: str | None = None
     check_at: int | None = None
     keep_text: bool = False
+
+
+def external_id(ledger: Ledger, number: int, given: str | None) -> str:
+    """
+    Give what a message is known by in replies and callbacks of API v2.
+
+    :param number: the message's number in the ledger
+    :param given: the user's own id, if there is one
+    """
+    return given or f"{ledger.id}-{number}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +178,7 @@ _CLAIM = (
     schema.message.update()
     .where(_m.id.in_(sa.select(_NEXT.c.id)))
     .values(state=State.CLAIMED, owner_id=sa.bindparam("by_owner"), state_at=sa.bindparam("now"), reason=None)
-    .returning(_m.id, _m.plan_id, _m.phone, _m.text)
+    .returning(_m.id, _m.plan_id, _m.phone, _m.text, _m.external_id)
 )
 
 
@@ -185,7 +196,7 @@ def _claim(
 
 def _unheard(connection: Connection, owner: Owner, known: Collection[int]) -> list[Claimed]:
     """Give what this owner has claimed and never heard of, because the database went away as it answered."""
-    mine = sa.select(_m.id, _m.plan_id, _m.phone, _m.text).where(
+    mine = sa.select(_m.id, _m.plan_id, _m.phone, _m.text, _m.external_id).where(
         _m.owner_id == owner.id, sa.text("state = 'claimed'")
     )
     return [Claimed(*row) for row in connection.execute(mine.order_by(_m.id)) if row.id not in known]

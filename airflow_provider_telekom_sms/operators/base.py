@@ -6,13 +6,25 @@ import math
 import threading
 import time
 import uuid
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperator, conf
 
-from airflow_provider_telekom_sms.operators.fields import PrivateField, reveal, show_source, show_text
+from airflow_provider_telekom_sms.operators.errors import not_retried
+from airflow_provider_telekom_sms.operators.fields import (
+    PrivateField,
+    as_payload,
+    is_template,
+    reveal,
+    show_content,
+    show_source,
+    show_text,
+)
 from airflow_provider_telekom_sms.operators.waiting import describe, read_event
 from airflow_provider_telekom_sms.settings import DEFAULT_CONN_ID
 from airflow_provider_telekom_sms.triggers.telekom_sms import TelekomSmsDeliveryTrigger
@@ -20,6 +32,8 @@ from airflow_provider_telekom_sms.triggers.telekom_sms import TelekomSmsDelivery
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
+    from airflow_provider_telekom_sms.api.messages import CallbackUrl, Channel, Rcs, Sms
+    from airflow_provider_telekom_sms.campaign.multichannel import Multichannel
     from airflow_provider_telekom_sms.campaign.plan import CampaignSpec, MessageSettings
     from airflow_provider_telekom_sms.campaign.run import Job, Result
     from airflow_provider_telekom_sms.campaign.suppression import SuppressionList
@@ -39,6 +53,8 @@ MESSAGE_FIELDS = (
     "message_type",
     "group_id",
 )
+#: Recipients of one request of API v2.
+BATCH_SIZE = 100
 #: Rows that an error names.
 SHOWN = 10
 #: Seconds between two looks at a campaign that is paused, or at an API that asks to wait without saying how
@@ -276,6 +292,105 @@ class SendingOperator(JobOperator):
         return by_code
 
 
+class ReceiptsOperator(SendingOperator):
+    """Sends a message to a few numbers, and gives a receipt for each."""
+
+    #: Over API v2 each message has an id that its sender chose.
+    _has_external_ids = False
+
+    def __init__(self, *, on_in_doubt: Literal["fail", "resend"] = "fail", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.on_in_doubt = on_in_doubt
+        self.batch_size = BATCH_SIZE
+        check_choice(self, "on_in_doubt", "fail", "resend")
+
+    def _spec(self) -> CampaignSpec:
+        """Give what to send, a row for each number."""
+        raise NotImplementedError
+
+    @property
+    def _messages(self) -> list[tuple[str, str]]:
+        """Give number and content of each message; together they make it what it is."""
+        raise NotImplementedError
+
+    def _shaped(self, receipts: list[dict[str, Any]]) -> dict[str, Any] | list[dict[str, Any]]:
+        """Give the receipts as the operator returns them."""
+        raise NotImplementedError
+
+    @not_retried()
+    def execute(self, context: Context) -> dict[str, Any] | list[dict[str, Any]]:
+        """Send what was not sent by an earlier try, and give all receipts."""
+        from airflow_provider_telekom_sms.campaign.run import Job
+        from airflow_provider_telekom_sms.ledger.delivery import Scope
+
+        if not self._messages:
+            return self._shaped([])
+        ledger = self._ledger()
+        campaign_id, slot = identity(context)
+        job = Job(
+            campaign_id,
+            slot,
+            self._spec(),
+            own_plan_only=True,
+            batch_size=self.batch_size,
+            on_in_doubt=self.on_in_doubt,
+            yields=self.deferrable,
+        )
+        self._give_verdict(ledger, job, self._run(context, ledger, job))
+        receipts = self._receipts(ledger, campaign_id)
+        if self.wait_for_delivery:
+            ids = tuple(dict.fromkeys(receipt["message_id"] for receipt in receipts))
+            if None in ids:
+                raise AirflowFailException("A message was settled by hand: its delivery cannot be asked for")
+            progress = self._await_delivery(ledger, Scope(message_ids=ids))
+            self._judge(progress.by_code)
+        return self._shaped(receipts)
+
+    def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any] | list[dict[str, Any]]:
+        """Go on after the trigger; what was sent stands in the ledger."""
+        self._judge(self._read_event(event))
+        return self._shaped(self._receipts(self._ledger(), identity(context)[0]))
+
+    def _receipts(self, ledger: Ledger, campaign_id: str) -> list[dict[str, Any]]:
+        """
+        Give a receipt for every number, from the ledger, whichever try sent it.
+
+        :raises AirflowFailException: when the API refused one: another try would not send it again
+        :raises InDoubtError: when another mapped task instance sends the same and has not got an answer yet
+        """
+        from airflow_provider_telekom_sms.api.phone import mask_phones_in, parse_mobile
+        from airflow_provider_telekom_sms.api.results import Receipt
+        from airflow_provider_telekom_sms.campaign.plan import text_identity
+        from airflow_provider_telekom_sms.exceptions import InDoubtError
+        from airflow_provider_telekom_sms.ledger import reporting
+        from airflow_provider_telekom_sms.ledger.sending import external_id
+        from airflow_provider_telekom_sms.ledger.store import State
+
+        keys = [(number, text_identity(parse_mobile(number), content)) for number, content in self._messages]
+        sent = reporting.outcomes_of(ledger, campaign_id, [key for _, key in keys])
+        refused = [row for row in sent.values() if row.state == State.REJECTED]
+        if refused:
+            raise AirflowFailException(
+                f"{len(refused)} of {len(sent)} messages were rejected, the first with: "
+                f"{mask_phones_in(refused[0].reason or 'no reason that was kept')}"
+            )
+        if any(row.state != State.ACCEPTED for row in sent.values()):
+            raise InDoubtError("Another task instance sends the same number and text, and is not done yet")
+        return [
+            Receipt(
+                row.message_id, number, "success", "OK", "", row.parts,
+                external_id(ledger, row.id, row.external_id) if self._has_external_ids else None,
+            ).masked()
+            for number, row in ((number, sent[key]) for number, key in keys)
+        ]  # fmt: skip
+
+    def _judge(self, by_code: dict[str, int]) -> None:
+        from airflow_provider_telekom_sms.campaign.polling import Criteria
+
+        if Criteria().successes(by_code) < sum(by_code.values()):
+            raise AirflowFailException(f"Not all were delivered: {describe(by_code)}")
+
+
 class CampaignOperator(JobOperator):
     """Works on a campaign: has its id, its price and its report."""
 
@@ -319,10 +434,12 @@ class CampaignOperator(JobOperator):
 
 
 class PlanningOperator(CampaignOperator, MessageOperator):
-    """Plans a campaign: has its source, its text and its guards."""
+    """Plans a campaign: has its source, its content and its guards."""
 
     source = PrivateField(show_source)
     text = PrivateField(show_text)
+    rcs = PrivateField(show_content)
+    sms = PrivateField(show_content)
     sql_parameters = PrivateField(show_source)
     suppression = PrivateField(show_source, files=True)
 
@@ -336,6 +453,11 @@ class PlanningOperator(CampaignOperator, MessageOperator):
         to_column: str = "phone",
         text: str | None = None,
         text_column: str | None = None,
+        rcs: Mapping[str, Any] | Rcs | None = None,
+        sms: str | Mapping[str, Any] | Sms | None = None,
+        channels: Sequence[Mapping[str, Any] | Channel] | None = None,
+        callback_urls: Sequence[Mapping[str, Any] | CallbackUrl] | None = None,
+        api: Literal["v1", "v2"] = "v1",
         key_column: str | None = None,
         encoding: str = "utf-8-sig",
         delimiter: str | None = None,
@@ -356,6 +478,11 @@ class PlanningOperator(CampaignOperator, MessageOperator):
         self.to_column = to_column
         self.text = text
         self.text_column = text_column
+        self.rcs = as_payload(rcs)
+        self.sms = as_payload(sms)
+        self.channels = as_payload(channels)
+        self.callback_urls = as_payload(callback_urls)
+        self.api = api
         self.key_column = key_column
         self.encoding = encoding
         self.delimiter = delimiter
@@ -367,6 +494,8 @@ class PlanningOperator(CampaignOperator, MessageOperator):
         self.on_invalid = on_invalid
         self.keep_text = keep_text
         check_choice(self, "on_invalid", "skip", "fail")
+        check_choice(self, "api", "v1", "v2")
+        self._check_content()
         if (source is None) == (sql is None):
             raise wrong("source, sql", "both" if sql else "neither", "exactly one of the two")
         if sql is not None and not sql_conn_id:
@@ -376,6 +505,48 @@ class PlanningOperator(CampaignOperator, MessageOperator):
         for name in ("price_per_part", "max_price", "max_messages", "max_parts_per_message"):
             if getattr(self, name) is not None and not _is_number(getattr(self, name), 0):
                 raise wrong(name, getattr(self, name), "None, or a number from 0 up")
+
+    def _check_content(self) -> None:
+        """Check what can be checked while the DAG is parsed: all that is neither templated nor of a row."""
+        if self.rcs is not None and (self.text is not None or self.text_column is not None):
+            raise wrong("text, text_column, rcs", "rcs and a text", "one of them; sms is the text beside rcs")
+        for name in ("sms",) if self.rcs is None else ():
+            if getattr(self, name) is not None:
+                raise wrong(name, "no rcs", "with rcs, where that does not arrive; else the text is the SMS")
+        if self.rcs is None and self.api == "v1":
+            for name in ("channels", "callback_urls"):
+                if getattr(self, name) is not None:
+                    raise wrong(name, "API v1", "with rcs or api='v2'")
+        open_fields = (self.rcs, self.sms, self.channels, self.callback_urls)
+        if (self.rcs is not None or self.api == "v2") and not any(map(is_template, open_fields)):
+            for warning in self._multichannel().warnings():
+                warnings.warn(warning, stacklevel=4)
+
+    def _multichannel(self, sender: str | None = None, agent: str | None = None) -> Multichannel:
+        from airflow_provider_telekom_sms.campaign.multichannel import (
+            Multichannel,
+            channels_of,
+            with_defaults,
+        )
+
+        rcs, sms = reveal(self.rcs), reveal(self.sms)
+        return Multichannel(
+            channels_of(self.channels, rcs, sms),
+            self.callback_urls or None,
+            with_defaults(rcs, sender=agent),
+            with_defaults(sms, sender=sender, unicode=self.unicode),
+            plain=rcs is None,
+        )
+
+    def _settings(self, **options: Any) -> MessageSettings:
+        from airflow_provider_telekom_sms.campaign.multichannel import check_parameters
+
+        settings = super()._settings(**options)
+        if self.rcs is None and self.api == "v1":
+            return settings
+        check_parameters(settings.parameters, settings.prefer_rcs)
+        multichannel = self._multichannel(settings.parameters.sender, self.hook.settings.rcs_agent)
+        return replace(settings, multichannel=multichannel)
 
     def _spec(self) -> CampaignSpec:
         from airflow_provider_telekom_sms.campaign.plan import CampaignSpec, Guards
@@ -433,6 +604,7 @@ class DrainingOperator(CampaignOperator, SendingOperator):
         on_rejected: Literal["keep", "resend"] = "keep",
         fail_on: float | Literal["any"] | None = None,
         concurrency: int = 16,
+        batch_size: int = BATCH_SIZE,
         rate_limit: float | None = None,
         **kwargs: Any,
     ) -> None:
@@ -441,7 +613,9 @@ class DrainingOperator(CampaignOperator, SendingOperator):
         self.on_rejected = on_rejected
         self.fail_on = fail_on
         self.concurrency = concurrency
+        self.batch_size = batch_size
         self.rate_limit = rate_limit
+        check_batch_size(batch_size)
         check_choice(self, "on_in_doubt", "fail", "skip", "resend")
         check_choice(self, "on_rejected", "keep", "resend")
         if fail_on not in (None, "any") and not _is_number(fail_on, 0, 1):
@@ -470,6 +644,7 @@ class DrainingOperator(CampaignOperator, SendingOperator):
             spec=spec,
             suppression=self._suppression(),
             concurrency=self.concurrency,
+            batch_size=self.batch_size,
             rate_limit=self.rate_limit,
             yields=self.deferrable,
             on_in_doubt=self.on_in_doubt,
@@ -551,6 +726,12 @@ def check_choice(operator: Any, name: str, *allowed: str) -> None:
     """Check a setting that is one of a few words."""
     if getattr(operator, name) not in allowed:
         raise wrong(name, getattr(operator, name), ", ".join(map(repr, allowed)))
+
+
+def check_batch_size(batch_size: Any) -> None:
+    """Check how many recipients a request may have."""
+    if not isinstance(batch_size, int) or isinstance(batch_size, bool) or not 1 <= batch_size <= 10_000:
+        raise wrong("batch_size", batch_size, "1 to 10000")
 
 
 def wrong(name: str, found: object, allowed: str) -> Exception:

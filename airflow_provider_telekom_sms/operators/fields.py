@@ -66,7 +66,7 @@ class PrivateField:
 
     def _is_open(self, value: Any) -> bool:
         """Tell whether something is left to render; of a file, which is read first, there may be still."""
-        return _is_template(value) or (self._files and isinstance(value, str) and value.endswith(".sql"))
+        return is_template(value) or (self._files and isinstance(value, str) and value.endswith(".sql"))
 
 
 def reveal(value: Any) -> Any:
@@ -74,13 +74,14 @@ def reveal(value: Any) -> Any:
     return value.value if isinstance(value, Private) else value
 
 
-def _is_template(value: Any) -> bool:
+def is_template(value: Any) -> bool:
+    """Tell whether something in a value is still to be rendered or resolved by Airflow."""
     if isinstance(value, str):
         return "{{" in value or "{%" in value
     if isinstance(value, list | tuple | set):
-        return any(map(_is_template, value))
+        return any(map(is_template, value))
     if isinstance(value, dict):
-        return any(map(_is_template, value.values()))
+        return any(map(is_template, value.values()))
     # An XComArg, or whatever else Airflow resolves before the task runs.
     return hasattr(value, "resolve")
 
@@ -90,6 +91,28 @@ def show_phones(value: Any) -> str:
     if isinstance(value, Sequence) and not isinstance(value, str):
         return ", ".join(map(mask_phone, value))
     return mask_phone(value)
+
+
+def show_recipients(value: Any) -> str:
+    """Show numbers masked, with or without the ids that go with them."""
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return ", ".join(map(show_recipients, value))
+    return mask_phone(str(value.get("phone", ""))) if isinstance(value, Mapping) else mask_phone(value)
+
+
+def show_content(value: Any) -> str:
+    """Show which parts a message has, but none of its texts."""
+    return f"<{', '.join(map(str, value))}>" if isinstance(value, Mapping) else show_text(value)
+
+
+def as_payload(value: Any) -> Any:
+    """Give models as the dicts that Airflow can render and serialize."""
+    if isinstance(value, list | tuple):
+        return [as_payload(item) for item in value]
+    if isinstance(value, dict):
+        return {key: as_payload(item) for key, item in value.items()}
+    payload = getattr(value, "payload", None)
+    return payload() if callable(payload) else value
 
 
 def show_text(value: Any) -> str:

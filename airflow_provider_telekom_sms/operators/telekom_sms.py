@@ -2,42 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperator
+from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_provider_telekom_sms.operators.base import (
     MESSAGE_FIELDS,
     DrainingOperator,
     MessageOperator,
     PlanningOperator,
-    SendingOperator,
-    check_choice,
-    identity,
+    ReceiptsOperator,
+    check_batch_size,
     in_words,
     wrong,
 )
 from airflow_provider_telekom_sms.operators.errors import not_retried
 from airflow_provider_telekom_sms.operators.fields import (
     PrivateField,
+    as_payload,
+    is_template,
     reveal,
+    show_content,
     show_phones,
+    show_recipients,
     show_source,
     show_text,
 )
-from airflow_provider_telekom_sms.operators.waiting import describe
 from airflow_provider_telekom_sms.settings import DEFAULT_CONN_ID
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from airflow.providers.common.compat.sdk import Context
 
+    from airflow_provider_telekom_sms.api.messages import (
+        CallbackUrl,
+        Channel,
+        MultichannelMessage,
+        Rcs,
+        Recipient,
+        Sms,
+        SmsParameters,
+    )
     from airflow_provider_telekom_sms.campaign.plan import CampaignSpec
     from airflow_provider_telekom_sms.campaign.run import Job
     from airflow_provider_telekom_sms.campaign.suppression import SuppressionList
     from airflow_provider_telekom_sms.ledger.reporting import Counts
-    from airflow_provider_telekom_sms.ledger.store import Ledger
 
 _PLANNING_FIELDS: tuple[str, ...] = (
     "source",
@@ -45,6 +59,10 @@ _PLANNING_FIELDS: tuple[str, ...] = (
     "sql_conn_id",
     "sql_parameters",
     "text",
+    "rcs",
+    "sms",
+    "channels",
+    "callback_urls",
     "campaign_id",
     "suppression",
     "send_window",
@@ -55,7 +73,7 @@ _PLANNING_FIELDS: tuple[str, ...] = (
 )
 
 
-class TelekomSmsSendOperator(MessageOperator, SendingOperator):
+class TelekomSmsSendOperator(MessageOperator, ReceiptsOperator):
     """
     Sends a text to one number or a few (manual v1, send_message).
 
@@ -94,45 +112,18 @@ class TelekomSmsSendOperator(MessageOperator, SendingOperator):
         *,
         to: str | Sequence[str],
         text: str,
-        on_in_doubt: Literal["fail", "resend"] = "fail",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.to = to
         self.text = text
-        self.on_in_doubt = on_in_doubt
-        check_choice(self, "on_in_doubt", "fail", "resend")
 
-    @not_retried()
-    def execute(self, context: Context) -> dict[str, Any] | list[dict[str, Any]]:
-        """Send what was not sent by an earlier try, and give all receipts."""
-        from airflow_provider_telekom_sms.campaign.run import Job
-        from airflow_provider_telekom_sms.ledger.delivery import Scope
+    @property
+    def _messages(self) -> list[tuple[str, str]]:
+        from airflow_provider_telekom_sms.api.messages import check_text
 
-        ledger = self._ledger()
-        campaign_id, slot = identity(context)
-        job = Job(
-            campaign_id,
-            slot,
-            self._spec(),
-            own_plan_only=True,
-            on_in_doubt=self.on_in_doubt,
-            yields=self.deferrable,
-        )
-        self._give_verdict(ledger, job, self._run(context, ledger, job))
-        receipts = self._receipts(ledger, campaign_id)
-        if self.wait_for_delivery and receipts:
-            ids = tuple(dict.fromkeys(receipt["message_id"] for receipt in receipts))
-            if None in ids:
-                raise AirflowFailException("A message was settled by hand: its delivery cannot be asked for")
-            progress = self._await_delivery(ledger, Scope(message_ids=ids))
-            self._judge(progress.by_code)
-        return self._shaped(receipts)
-
-    def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any] | list[dict[str, Any]]:
-        """Go on after the trigger; what was sent stands in the ledger."""
-        self._judge(self._read_event(event))
-        return self._shaped(self._receipts(self._ledger(), identity(context)[0]))
+        text = check_text(reveal(self.text))
+        return [(number, text) for number in self._numbers()]
 
     def _numbers(self) -> list[Any]:
         to = reveal(self.to)
@@ -145,51 +136,181 @@ class TelekomSmsSendOperator(MessageOperator, SendingOperator):
         rows = [{"phone": number, "text": text} for number in self._numbers()]
         return CampaignSpec(rows, self._settings(), text_column="text", on_invalid="fail")
 
-    def _receipts(self, ledger: Ledger, campaign_id: str) -> list[dict[str, Any]]:
-        """
-        Give a receipt for every number, from the ledger, whichever try sent it.
-
-        :raises AirflowFailException: when the API refused one: another try would not send it again
-        :raises InDoubtError: when another mapped task instance sends the same and has not got an answer yet
-        """
-        from airflow_provider_telekom_sms.api.messages import check_text
-        from airflow_provider_telekom_sms.api.phone import mask_phones_in, parse_mobile
-        from airflow_provider_telekom_sms.api.results import Receipt
-        from airflow_provider_telekom_sms.campaign.plan import text_identity
-        from airflow_provider_telekom_sms.exceptions import InDoubtError
-        from airflow_provider_telekom_sms.ledger import reporting
-        from airflow_provider_telekom_sms.ledger.store import State
-
-        text = check_text(reveal(self.text))
-        keys = [(number, text_identity(parse_mobile(number), text)) for number in self._numbers()]
-        sent = reporting.outcomes_of(ledger, campaign_id, [key for _, key in keys])
-        refused = [row for row in sent.values() if row.state == State.REJECTED]
-        if refused:
-            raise AirflowFailException(
-                f"{len(refused)} of {len(sent)} messages were rejected, the first with: "
-                f"{mask_phones_in(refused[0].reason or 'no reason that was kept')}"
-            )
-        if any(row.state != State.ACCEPTED for row in sent.values()):
-            raise InDoubtError("Another task instance sends the same number and text, and is not done yet")
-        return [
-            Receipt(row.message_id, number, "success", "OK", "", row.parts).masked()
-            for number, row in ((number, sent[key]) for number, key in keys)
-        ]
-
-    def _judge(self, by_code: dict[str, int]) -> None:
-        from airflow_provider_telekom_sms.campaign.polling import Criteria
-
-        if Criteria().successes(by_code) < sum(by_code.values()):
-            raise AirflowFailException(f"Not all were delivered: {describe(by_code)}")
-
     def _shaped(self, receipts: list[dict[str, Any]]) -> dict[str, Any] | list[dict[str, Any]]:
         to = reveal(self.to)
         return receipts if isinstance(to, Sequence) and not isinstance(to, str) else receipts[0]
 
 
+class TelekomRcsSendOperator(ReceiptsOperator):
+    """
+    Sends an RCS message to a few recipients, with an SMS where RCS does not arrive (manual v2, message).
+
+    ``rcs`` and ``sms`` are models, or dicts in the manual's spelling. Where nothing is templated the message
+    is checked when the DAG is parsed, else when the task runs, before the first message leaves. Every message
+    goes through the ledger: a retry or a cleared task does not send it again.
+
+    :param recipients: Slovak mobile numbers in any usual spelling, or ``{"phone": …, "externalId": …}``; a
+        single one need not be in a list
+    :param rcs: the RCS message: a text, a file, a card or a carousel; see ``api.rcs`` for short ways
+    :param sms: the SMS, as a text or ``{"text", "from", "unicode"}``
+    :param channels: the order of channels and how long each has, by default where both are given
+        ``[{"type": "rcs", "ttl": 30}, {"type": "sms"}]``, ttl in seconds
+    :param delivery_time: when to send; a naive time is Europe/Bratislava, a past one means at once
+    :param priority: 1 (low), 2 (standard), 3 (high)
+    :param group_id: cadence group through which to send
+    :param callback_urls: whom the API tells of delivery and replies,
+        ``[{"url": …, "types": ["dsn", "postback"]}]``
+    :param on_in_doubt: what to do about messages that may have been sent or not: ``fail``, or ``resend`` in
+        the next try, perhaps twice
+    :param batch_size: recipients of one request
+    :param wait_for_delivery: end only when the delivery of all is final; fail if one was not delivered
+    :param deferrable: wait in the triggerer instead of a worker
+    :param poll_interval: seconds between two checks of one message at least
+    :param delivery_timeout: how long to wait, seconds or timedelta
+    :param telekom_sms_conn_id: Airflow connection of type ``telekom_sms``
+    :param ledger_conn_id: Airflow connection of the ledger's database; by default what ``[telekom_sms]`` says
+    :return: a receipt for each recipient as a dict, numbers masked
+    :raises InvalidMessageError: when the DAG is parsed, naming every path that is wrong
+    """
+
+    template_fields: Sequence[str] = (
+        "recipients",
+        "rcs",
+        "sms",
+        "channels",
+        "delivery_time",
+        "priority",
+        "group_id",
+        "callback_urls",
+        "telekom_sms_conn_id",
+    )
+
+    recipients = PrivateField(show_recipients)
+    rcs = PrivateField(show_content)
+    sms = PrivateField(show_content)
+    _has_external_ids = True
+
+    def __init__(
+        self,
+        *,
+        recipients: str | Mapping[str, Any] | Recipient | Sequence[str | Mapping[str, Any] | Recipient],
+        rcs: Mapping[str, Any] | Rcs | None = None,
+        sms: str | Mapping[str, Any] | Sms | None = None,
+        channels: Sequence[Mapping[str, Any] | Channel] | None = None,
+        delivery_time: datetime | str | None = None,
+        priority: int | str | None = None,
+        group_id: int | str | None = None,
+        callback_urls: Sequence[Mapping[str, Any] | CallbackUrl] | None = None,
+        batch_size: int = 100,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.recipients = as_payload(recipients)
+        self.rcs = as_payload(rcs)
+        self.sms = as_payload(sms)
+        self.channels = as_payload(channels)
+        self.delivery_time = delivery_time
+        self.priority = priority
+        self.group_id = group_id
+        self.callback_urls = as_payload(callback_urls)
+        self.batch_size = batch_size
+        check_batch_size(batch_size)
+        if not any(is_template(getattr(self, name)) for name in self.template_fields):
+            self._parameters()
+            for warning in self._message().warnings:
+                warnings.warn(warning, stacklevel=2)
+
+    def _message(self, sender: str | None = None, agent: str | None = None) -> MultichannelMessage:
+        """Give the whole message, checked."""
+        from airflow_provider_telekom_sms.api.messages import MultichannelMessage
+        from airflow_provider_telekom_sms.campaign.multichannel import channels_of, with_defaults
+
+        rcs, sms = reveal(self.rcs), reveal(self.sms)
+        recipients = [self._recipient(one) for one in self._given()]
+        given = {
+            "recipients": recipients,
+            "channels": channels_of(self.channels, rcs, sms),
+            "callbackUrls": self.callback_urls or None,
+            "rcs": with_defaults(rcs, sender=agent),
+            "sms": with_defaults(sms, sender=sender),
+        }
+        message = MultichannelMessage.check({name: part for name, part in given.items() if part is not None})
+        self._refuse_two_ids(message)
+        return message
+
+    @staticmethod
+    def _refuse_two_ids(message: MultichannelMessage) -> None:
+        """Refuse a number that comes with two ids: it gets the message once, and one id would be lost."""
+        from airflow_provider_telekom_sms.exceptions import InvalidMessageError
+
+        first: dict[str, int] = {}
+        for index, one in enumerate(message.recipients):
+            before = first.setdefault(one.phone, index)
+            if message.recipients[before].external_id != one.external_id:
+                raise InvalidMessageError(
+                    f"recipients[{index}].externalId: found another one than with recipients[{before}], "
+                    "which has the same number; a number gets a message once, so allowed is one externalId"
+                )
+
+    def _parameters(self) -> SmsParameters:
+        from airflow_provider_telekom_sms.api.messages import SmsParameters
+
+        return SmsParameters.check(
+            delivery_time=self.delivery_time, priority=self.priority, group_id=self.group_id
+        )
+
+    def _given(self) -> Sequence[Any]:
+        given = reveal(self.recipients)
+        return given if isinstance(given, Sequence) and not isinstance(given, str) else [given]
+
+    def _recipient(self, given: Any) -> Any:
+        """Give a recipient in the manual's spelling, whatever the spelling of the number."""
+        from airflow_provider_telekom_sms.api.phone import international_form, parse_mobile
+
+        one = given if isinstance(given, Mapping) else {"phone": given}
+        # Without a number it is refused with its path, like all else.
+        return {**one, "phone": international_form(parse_mobile(one["phone"]))} if "phone" in one else one
+
+    @cached_property
+    def _whole(self) -> dict[str, Any]:
+        settings = self.hook.settings
+        message = self._message(settings.sender, settings.rcs_agent)
+        for warning in message.warnings:
+            self.log.warning("%s", warning)
+        return message.payload()
+
+    @property
+    def _content(self) -> str:
+        from airflow_provider_telekom_sms.campaign.multichannel import written
+
+        return written({name: self._whole[name] for name in ("rcs", "sms") if name in self._whole})
+
+    @property
+    def _messages(self) -> list[tuple[str, str]]:
+        if not self._given():
+            return []
+        return [(recipient["phone"], self._content) for recipient in self._whole["recipients"]]
+
+    def _spec(self) -> CampaignSpec:
+        from airflow_provider_telekom_sms.campaign.multichannel import CONTENT, EXTERNAL_ID, Multichannel
+        from airflow_provider_telekom_sms.campaign.plan import CampaignSpec, MessageSettings
+
+        whole, content = self._whole, self._content
+        shared = Multichannel(whole["channels"], whole.get("callbackUrls"))
+        rows = [
+            {"phone": one["phone"], CONTENT: content, EXTERNAL_ID: one.get("externalId")}
+            for one in whole["recipients"]
+        ]
+        settings = MessageSettings(self._parameters(), multichannel=shared)
+        return CampaignSpec(rows, settings, on_invalid="fail")
+
+    def _shaped(self, receipts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return receipts
+
+
 class TelekomSmsBulkSendOperator(PlanningOperator, DrainingOperator):
     """
-    Sends a campaign: a text per row of a source (manual v1, send_message).
+    Sends a campaign: a text, card or carousel per row of a source (manual v1, send_message; v2, message).
 
     The campaign is planned into the ledger first: every row is validated, normalised, rendered, deduplicated
     and counted before a message leaves. It is sent from there, so a retry goes on where the last try stopped.
@@ -202,6 +323,14 @@ class TelekomSmsBulkSendOperator(PlanningOperator, DrainingOperator):
     :param sql_parameters: values for the placeholders of ``sql``
     :param text: template of the text over a row's columns, ``{name}``, ``{amount:.2f}``
     :param text_column: or the column that holds the text
+    :param rcs: or an RCS message, a model or a dict in the manual's spelling, whose texts are such templates;
+        rows with the same content travel together, ``batch_size`` recipients in a request
+    :param sms: the SMS where RCS does not arrive: a template, or ``{"text": template, "from", "unicode"}``
+    :param channels: with ``rcs`` or ``api="v2"``: the order of channels and how long each has, by default
+        where both are given ``[{"type": "rcs", "ttl": 30}, {"type": "sms"}]``, ttl in seconds
+    :param callback_urls: with ``rcs`` or ``api="v2"``: whom the API tells of delivery and replies
+    :param api: ``v1``, or ``v2`` to send texts over API v2, where one identical text travels in batches;
+        ``rcs`` is always sent over v2
     :param to_column: column that holds the number, as text
     :param key_column: column whose value is sent to once; by default number and text together
     :param campaign_id: the campaign's id; by default the task instance
@@ -223,7 +352,8 @@ class TelekomSmsBulkSendOperator(PlanningOperator, DrainingOperator):
     :param fail_on: fail if more than this share (0.05) was rejected, or ``"any"`` was; None for never
     :param keep_text: keep the rendered texts in the ledger after they were accepted
     :param report_path: where to write an outcome for every row, ``.csv`` or ``.parquet``
-    :param concurrency: messages in flight at once
+    :param concurrency: requests in flight at once
+    :param batch_size: recipients of one request, over API v2
     :param rate_limit: messages per second for the key; by default the connection's
     :param wait_for_delivery: end only when the delivery of all is final
     :return: the campaign's counts over all tries so far

@@ -30,6 +30,9 @@ def test_every_example_is_run_here(examples: dict[str, Any]) -> None:
         "approved_campaign",
         "csv_campaign",
         "one_message",
+        "rcs_appointment",
+        "rcs_carousel",
+        "rcs_survey",
         "wait_for_delivery",
     }
 
@@ -78,3 +81,58 @@ def test_approved_campaign(run_dag: Callable[..., Any], examples: dict[str, Any]
     assert set(run.states) == {"plan", "approve", *(f"send[{worker}]" for worker in range(4)), "delivered"}
     assert len(sim.state.messages) == 112
     assert max(sim.state.messages_per_number().values()) == 1
+
+
+def test_rcs_survey(run_dag: Callable[..., Any], examples: dict[str, Any], sim: Any) -> None:
+    run = run_dag(examples["rcs_survey"])
+
+    assert run.state == "success"
+    messages = sim.state.messages
+    assert [receipt["message_id"] for receipt in run.xcom("ask")] == [str(message.id) for message in messages]
+    # The last number has no RCS in the simulator.
+    assert [message.channel for message in messages] == ["rcs", "rcs", "sms"]
+    assert {message.status(*message.clock())[0] for message in messages} == {"DELIVERED"}
+    assert {message.callback_urls["postback"][0] for message in messages} == {"https://example.com/replies"}
+    assert sim.state.click(messages[0].id, "yes")["text"] == "Áno"
+
+
+def test_rcs_carousel(
+    run_dag: Callable[..., Any], examples: dict[str, Any], sim: Any, tmp_path: Path
+) -> None:
+    report = tmp_path / "report.csv"
+    run = run_dag(examples["rcs_carousel"], run_conf={"report": str(report)})
+
+    assert run.state == "success"
+    summary = run.xcom("send")
+    assert {name: summary[name] for name in ("total", "accepted", "delivered")} == {
+        "total": 30,
+        "accepted": 30,
+        "delivered": 30,
+    }
+    assert Counter(message.channel for message in sim.state.messages) == {"rcs": 27, "sms": 3}
+    first = next(message for message in sim.state.messages if message.number == "421944254800")
+    assert first.text.startswith("Anna Ševčíková, v predajni Bratislava ")
+    assert len(first.body["rcs"]["carouselCard"]["cardContents"]) == 3
+    with report.open(newline="") as file:
+        assert {row["delivery_status"] for row in csv.DictReader(file)} == {"DELIVERED"}
+
+
+def test_rcs_appointment(run_dag: Callable[..., Any], examples: dict[str, Any], sim: Any) -> None:
+    run = run_dag(examples["rcs_appointment"])
+
+    assert run.state == "success"
+    # The last row says not when it ends.
+    summary = run.xcom("remind")
+    assert {name: summary[name] for name in ("accepted", "invalid")} == {"accepted": 4, "invalid": 1}
+    message = next(message for message in sim.state.messages if message.number == "421944302718")
+    card = message.body["rcs"]["standaloneCard"]["cardContent"]
+    assert card["description"] == "Viera Kováčová, tešíme sa na vás 15.03.2027 o 10:00, Hlavná 45, Košice."
+    confirm, cancel, calendar, place = card["suggestions"]
+    assert confirm["reply"]["postbackData"] == "confirm T-103"
+    assert cancel["reply"]["postbackData"] == "cancel T-103"
+    event = calendar["action"]["createCalendarEvent"]
+    assert (event["startDateTime"], event["endDateTime"]) == (
+        "2027-03-15T10:00:00+01:00",
+        "2027-03-15T11:00:00+01:00",
+    )
+    assert place["action"]["viewLocation"]["latLong"] == {"latitude": 48.7202, "longitude": 21.2577}

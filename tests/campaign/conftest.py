@@ -59,7 +59,7 @@ class Bench:
 
     def spec(self, source: Any, **options: Any) -> CampaignSpec:
         settings = options.pop("settings", None) or MessageSettings()
-        if "text" not in options and "text_column" not in options:
+        if not {"text", "text_column"} & options.keys() and settings.content is None:
             options["text"] = "Ahoj {name}"
         return CampaignSpec(source, settings, **options)
 
@@ -68,7 +68,7 @@ class Bench:
 
     def run(self, source: Any, *, slot: str = "slot", campaign: str = "campaign", **options: Any) -> Result:
         """Run one try; options are those of the job, the rest those of the spec."""
-        names = ("concurrency", "rate_limit", "own_plan_only", "on_in_doubt", "on_rejected")
+        names = ("concurrency", "batch_size", "rate_limit", "own_plan_only", "on_in_doubt", "on_rejected")
         job = {name: options.pop(name) for name in names if name in options}
         if isinstance(source, int):
             source = self.rows(source)
@@ -327,7 +327,7 @@ def proxy() -> Iterator[Callable[..., Proxy]]:
 
 @pytest.fixture
 def until() -> Callable[[Callable[[], Any]], Any]:
-    def wait(condition: Callable[[], Any], seconds: float = 10.0) -> Any:
+    def wait(condition: Callable[[], Any], seconds: float = 60.0) -> Any:
         end = time.monotonic() + seconds
         while not (found := condition()):
             assert time.monotonic() < end, "it never came to pass"

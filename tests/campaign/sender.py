@@ -16,6 +16,7 @@ import selectors
 import threading
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ import requests  # noqa: F401
 
 from airflow_provider_telekom_sms.api import v1
 from airflow_provider_telekom_sms.campaign import engine
+from airflow_provider_telekom_sms.campaign.multichannel import Multichannel
 from airflow_provider_telekom_sms.campaign.plan import CampaignSpec, MessageSettings
 from airflow_provider_telekom_sms.campaign.run import Job, run_job
 from airflow_provider_telekom_sms.ledger import planning, sending
@@ -78,13 +80,13 @@ def lay_trap(at: str, after: int, marker: str) -> None:
 
 def note_what_leaves(path: str) -> None:
     """Write down every message that is past all checks, before it leaves."""
-    receipt, leaving = engine.Engine._receipt, os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    over_v1, leaving = engine.Engine._over_v1, os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 
     async def noted(self: Any, message: Any, *arguments: Any) -> Any:
         os.write(leaving, f"{message.phone}\n".encode())
-        return await receipt(self, message, *arguments)
+        return await over_v1(self, message, *arguments)
 
-    engine.Engine._receipt = noted  # type: ignore[method-assign]
+    engine.Engine._over_v1 = noted  # type: ignore[method-assign]
 
 
 def run(job: dict[str, Any]) -> dict[str, Any]:
@@ -99,6 +101,11 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
     if job.get("rows"):
         rows = [{"phone": f"09031{row:05d}", "name": str(row)} for row in range(job["rows"])]
         spec = CampaignSpec(rows, MessageSettings(), text="Ahoj {name}")
+    if job.get("batch_size"):
+        channels = [{"type": "rcs", "ttl": 5}, {"type": "sms"}]
+        card = {"text": "Ahoj všetci"}
+        settings = MessageSettings(multichannel=Multichannel(channels, None, card, card))
+        spec = replace(spec, settings=settings, text=None) if spec else None
     began = time.monotonic()
     result = run_job(
         ledger,
@@ -108,6 +115,7 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
             job.get("slot", "slot"),
             spec,
             concurrency=job["concurrency"],
+            batch_size=job.get("batch_size") or 100,
             on_in_doubt=job.get("on_in_doubt", "skip"),
         ),
         threading.Event(),

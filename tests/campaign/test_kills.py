@@ -176,6 +176,22 @@ def test_killed_at_the_worst_moment(campaign, tmp_path, until, at, after):
     assert sum(one.server().values()) == taken
 
 
+@pytest.mark.parametrize("at", ["claimed", "sent"])
+def test_killed_with_a_batch_in_flight(campaign, tmp_path, until, at):
+    one = campaign(200, 4, batch_size=10)
+    marker = tmp_path / "here"
+    child = one.start(at=at, after=3, marker=str(marker))
+    until(marker.exists)
+    kill(child)
+    one.nursery.wait(child)
+    before = Counter(one.ledger().values())
+    second = one.finish()
+    states, taken = one.check()
+    print(f"killed when {at}: ledger {dict(before)}; second try sent {second['sent']}; server {taken}")
+    assert 0 < states["in_doubt"] == before["claimed"] <= 4 * 10
+    assert second["sent"] == {"accepted": before["planned"]}
+
+
 def test_killed_and_sent_again_because_it_was_asked_for(campaign, tmp_path, until):
     one = campaign(100, 8)
     marker = tmp_path / "here"
@@ -229,11 +245,11 @@ def kill_at_random(one, child, chance, moments):
     kill(child)
 
 
-def storm(campaign, capsys, runs, latency_ms, moments, rows=500, concurrency=32):
+def storm(campaign, capsys, runs, latency_ms, moments, rows=500, concurrency=32, **job):
     chance = random.Random(20_260_101)
-    totals = Totals(concurrency)
+    totals = Totals(max(concurrency, job.get("batch_size", 0)))
     for run in range(runs):
-        one = campaign(rows, concurrency, f"ledger {run}")
+        one = campaign(rows, concurrency, f"ledger {run}", **job)
         one.far.ask("POST", "reset", {})
         one.far.ask("POST", "settings", {"latency_ms": latency_ms})
         kills, left, before = 0, [], 0
@@ -262,6 +278,11 @@ def storm(campaign, capsys, runs, latency_ms, moments, rows=500, concurrency=32)
 
 def test_a_storm_of_kills(campaign, capsys):
     storm(campaign, capsys, 20, 8, (0.01, 0.2))
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_a_storm_of_kills_over_v2(campaign, capsys):
+    storm(campaign, capsys, 10, 60, (0.01, 0.3), concurrency=4, batch_size=16)
 
 
 @pytest.mark.slow

@@ -139,7 +139,7 @@ def test_a_template_that_rendered_to_rows_is_not_quoted(refused: Callable[..., s
         ({"to": ["0903000010", None]}, ["row 2", "number"]),
         ({"to": "0255551234"}, ["row 1"]),
         ({"to": "+420777123456"}, ["row 1"]),
-        ({"text": ""}, ["text", "empty"]),
+        ({"text": ""}, ["text", "white space"]),
         ({"priority": "high"}, ["priority", "high"]),
         ({"group_id": "x"}, ["group_id"]),
     ],

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from airflow_provider_telekom_sms.api.multichannel import (
     Action,
@@ -194,14 +194,7 @@ def link(
     :param fallback_url: opened by a device that does not know suggestions
     :raises InvalidMessageError: names every problem at once
     """
-    return Suggestion(
-        action=Action(
-            text=text,
-            postback_data=_postback(text, postback),
-            fallback_url=fallback_url,
-            open_url=OpenUrl(url=url, description=description),
-        )
-    )
+    return _action(text, postback, fallback_url, open_url=OpenUrl(url=url, description=description))
 
 
 def call(
@@ -216,13 +209,11 @@ def call(
     :param fallback_url: opened by a device that does not know suggestions
     :raises InvalidMessageError: names every problem at once
     """
-    return Suggestion(
-        action=Action(
-            text=text,
-            postback_data=_postback(text, postback),
-            fallback_url=fallback_url,
-            dial=Dial(phone_number="+421" + national_form(phone_number).removeprefix("0")),
-        )
+    return _action(
+        text,
+        postback,
+        fallback_url,
+        dial=Dial(phone_number="+421" + national_form(phone_number).removeprefix("0")),
     )
 
 
@@ -251,13 +242,8 @@ def show_location(
     point = None
     if latitude is not None or longitude is not None:
         point = LatLong.check({"latitude": latitude, "longitude": longitude})
-    return Suggestion(
-        action=Action(
-            text=text,
-            postback_data=_postback(text, postback),
-            fallback_url=fallback_url,
-            view_location=ViewLocation(lat_long=point, query=query, label=label),
-        )
+    return _action(
+        text, postback, fallback_url, view_location=ViewLocation(lat_long=point, query=query, label=label)
     )
 
 
@@ -270,14 +256,7 @@ def ask_location(text: str, *, postback: str | None = None, fallback_url: str | 
     :param fallback_url: opened by a device that does not know suggestions
     :raises InvalidMessageError: names every problem at once
     """
-    return Suggestion(
-        action=Action(
-            text=text,
-            postback_data=_postback(text, postback),
-            fallback_url=fallback_url,
-            share_location=ShareLocation(),
-        )
-    )
+    return _action(text, postback, fallback_url, share_location=ShareLocation())
 
 
 def calendar(
@@ -305,14 +284,7 @@ def calendar(
     event = CreateCalendarEvent(
         title=title, description=description, start_date_time=start, end_date_time=_end(start, end)
     )
-    return Suggestion(
-        action=Action(
-            text=text,
-            postback_data=_postback(text, postback),
-            fallback_url=fallback_url,
-            create_calendar_event=event,
-        )
-    )
+    return _action(text, postback, fallback_url, create_calendar_event=event)
 
 
 def _end(start: str | datetime, end: str | datetime | timedelta) -> str | datetime:
@@ -325,6 +297,11 @@ def _end(start: str | datetime, end: str | datetime | timedelta) -> str | dateti
         return start  # as wrong as the start is
     except OverflowError:
         return str(end)
+
+
+def _action(text: str, postback: str | None, fallback_url: str | None, **what: Any) -> Suggestion:
+    action = Action(text=text, postback_data=_postback(text, postback), fallback_url=fallback_url, **what)
+    return Suggestion(action=action)
 
 
 def _postback(text: str, postback: str | None) -> str:

@@ -354,7 +354,7 @@ def _tries(ledger: Ledger, number: int) -> list[dict[str, Any]]:
 
 def _in_doubt(ledger: Ledger, options: argparse.Namespace) -> None:
     from airflow_provider_telekom_sms.api.phone import mask_phone, mask_phones_in
-    from airflow_provider_telekom_sms.ledger import actions, reporting
+    from airflow_provider_telekom_sms.ledger import actions
 
     def shown(value: str | None, mask: Any) -> str | None:
         return value if options.numbers or value is None else mask(value)
@@ -374,8 +374,9 @@ def _in_doubt(ledger: Ledger, options: argparse.Namespace) -> None:
         _print_json(rows)
         return
     _print_table(rows)
-    number = reporting.campaign_number(ledger, options.campaign)
-    total = reporting.counts(ledger, number).in_doubt
+    total = len(rows)
+    if options.limit is not None and total >= options.limit:
+        total = len(actions.in_doubt(ledger, options.campaign))
     print(f"{len(rows)} of {total} messages in doubt")
 
 

@@ -239,6 +239,15 @@ _BY_CODE: dict[str, type[ApiError]] = {
 }
 
 
+def is_known(code: str) -> bool:
+    """
+    Tell whether a code is known as that of an error.
+
+    :param code: the API's ``code``
+    """
+    return code in _BY_CODE
+
+
 def api_error(code: str, description: str = "") -> ApiError:
     """
     Give the exception for an error code of the API.

@@ -135,8 +135,9 @@ def parse_retry_after(value: str | None) -> float | None:
     return max(0.0, (moment - datetime.now(UTC)).total_seconds())
 
 
-def _check(status: int, headers: Mapping[str, str]) -> None:
-    if status == 429:
+def _check(status: int, headers: Mapping[str, str], body: bytes | bytearray) -> None:
+    # Of many recipients the API may have taken some before it had enough; then it names their messages.
+    if status == 429 and b'"messages"' not in body:
         raise RateLimitedError(
             "HTTP 429: too many requests", retry_after=parse_retry_after(headers.get("retry-after"))
         )
@@ -386,10 +387,10 @@ class Transport(_Base):
             proxies={"http": self._proxy, "https": self._proxy} if self._proxy else None,
         ) as reply:
             headers = {name.lower(): value for name, value in reply.headers.items()}
-            _check(reply.status_code, headers)
             body = _Body()
             for chunk in reply.raw.stream(65536, decode_content=False):
                 body.add(chunk)
+        _check(reply.status_code, headers, body)
         return self._reply(reply.status_code, headers, bytes(body))
 
 
@@ -563,10 +564,10 @@ class AsyncTransport(_Base):
             allow_redirects=False,
         ) as reply:
             headers = {name.lower(): value for name, value in reply.headers.items()}
-            _check(reply.status, headers)
             body = _Body()
             async for chunk in reply.content.iter_any():
                 body.add(chunk)
+        _check(reply.status, headers, body)
         return self._reply(reply.status, headers, bytes(body))
 
 

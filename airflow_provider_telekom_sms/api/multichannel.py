@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 else:
     ModelMetaclass = type(BaseModel)
 
+#: Problems that one error tells; who has more has one that is everywhere.
+MOST_PROBLEMS = 100
+
 #: Strings that say nothing about a person and may be shown; of all the others a repr tells the length.
 _OPEN = {
     "card_orientation",
@@ -83,6 +86,10 @@ class MessagePart(BaseModel, metaclass=_Checked):
     model_config = ConfigDict(
         frozen=True, extra="forbid", alias_generator=_manual_name, hide_input_in_errors=True
     )
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # Pydantic's own error would quote the value.
+        raise AttributeError(f"{name}: a message is frozen; model_copy(update=…) gives a changed one")
 
     @classmethod
     def check(cls, value: Mapping[str, Any] | Self, *, path: str | None = None) -> Self:
@@ -182,9 +189,10 @@ class MessagePart(BaseModel, metaclass=_Checked):
     @classmethod
     def _refusal(cls, error: ValidationError, path: str) -> InvalidMessageError:
         problems = values.problems_of(error)
-        return InvalidMessageError(
-            "; ".join(f"{_join(path, *where) or 'message'}: {words}" for where, words in problems)
-        )
+        told = [f"{_join(path, *where) or 'message'}: {words}" for where, words in problems[:MOST_PROBLEMS]]
+        if len(problems) > MOST_PROBLEMS:
+            told.append(f"and {len(problems) - MOST_PROBLEMS} more")
+        return InvalidMessageError("; ".join(told))
 
     def _all_warnings(self, path: str) -> Iterator[str]:
         for where, words in self._hints():

@@ -35,6 +35,14 @@ class Receipt:
         """Give a plain dict, fit for XCom and logs."""
         return asdict(self) | {"to": mask_phone(self.to)}
 
+    #: What Airflow asks for where a task returns it.
+    serialize = masked
+
+    @staticmethod
+    def deserialize(data: dict[str, Any], version: int) -> Receipt:
+        """Give it back, with the number masked."""
+        return Receipt(**data)
+
     def __repr__(self) -> str:
         return _shown(self)
 
@@ -66,6 +74,14 @@ class NumberInfo:
     def masked(self) -> dict[str, Any]:
         """Give a plain dict, fit for XCom and logs."""
         return asdict(self) | {"phone_number": mask_phone(self.phone_number)}
+
+    #: What Airflow asks for where a task returns it.
+    serialize = masked
+
+    @staticmethod
+    def deserialize(data: dict[str, Any], version: int) -> NumberInfo:
+        """Give it back, with the number masked."""
+        return NumberInfo(**data)
 
     def __repr__(self) -> str:
         return _shown(self)

@@ -20,6 +20,8 @@ from airflow_provider_telekom_sms.api.text import normalize
 from airflow_provider_telekom_sms.api.times import parse_time
 from airflow_provider_telekom_sms.exceptions import InvalidMessageError
 
+#: Far beyond what any phone shows, let alone what an SMS takes.
+LONGEST_TEXT = 20_000
 #: What XML cannot hold is refused in every format: a text must not depend on the connection.
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 _LONGEST_SHOWN = 32
@@ -87,6 +89,9 @@ def read_text(text: object) -> str:
     if not text.strip():
         raise InvalidMessageError("found nothing but white space, allowed are texts")
     _refuse_control(text)
+    if len(text) > LONGEST_TEXT:
+        # To compose a text takes time by the square of its length.
+        raise InvalidMessageError(f"found {shown_text(text)}, allowed are up to {LONGEST_TEXT}")
     return normalize(text)
 
 
@@ -268,7 +273,7 @@ CALLBACK_URL = _matching(_URLS, f"{_HTTP}|{_BARE}")
 has_scheme = re.compile(_HTTP).fullmatch
 
 _INTERNATIONAL, _NATIONAL = r"\+421[0-9]{9}", "0[0-9]{9}"
-_PHONES = "+421 and nine digits"
+_PHONES = "+421 and nine digits without blanks"
 PHONE = _matching(_PHONES, _INTERNATIONAL, mask_phone)
 DIALLED = _matching(_PHONES, f"{_INTERNATIONAL}|{_NATIONAL}", mask_phone)
 is_national = re.compile(_NATIONAL).fullmatch

@@ -21,7 +21,7 @@ import contextvars
 import logging
 import threading
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -35,9 +35,10 @@ from airflow_provider_telekom_sms.api.http import Call, Credential
 from airflow_provider_telekom_sms.api.messages import SmsParameters
 from airflow_provider_telekom_sms.api.phone import international_form, mask_phones_in, wire_form
 from airflow_provider_telekom_sms.api.results import Receipt
-from airflow_provider_telekom_sms.campaign.multichannel import Multichannel, texts_in
+from airflow_provider_telekom_sms.campaign.multichannel import Multichannel, private_in
 from airflow_provider_telekom_sms.campaign.plan import MessageSettings, first_check
 from airflow_provider_telekom_sms.exceptions import (
+    ApiError,
     Fate,
     LedgerError,
     LedgerUnavailableError,
@@ -173,7 +174,8 @@ class Engine:
         """Read what messages are sent with before any is claimed: what cannot be read puts none in doubt."""
         found = sending.parameters(self._ledger, self._owner, self._plan_id)
         self._settings = {plan: MessageSettings.from_json(settings) for plan, settings in found.items()}
-        if any(settings.multichannel for settings in self._settings.values()):
+        # Built here and not with the first message: rules may be stricter than those it was planned by.
+        if any(settings.content or settings.multichannel for settings in self._settings.values()):
             self._unit = max(self._concurrency, self._batch_size)
 
     async def _keep_books(self, thread: ThreadPoolExecutor) -> None:
@@ -314,6 +316,10 @@ class Engine:
             except asyncio.CancelledError:
                 self._outcomes += _all(batch, State.IN_DOUBT, "cancelled while it was sent")
                 raise
+            except Exception as error:
+                # A fault of ours: whether the batch left is not known, and the next would meet it too.
+                self._stopped(error)
+                outcomes = _all(batch, State.IN_DOUBT, type(error).__name__)
             self._outcomes += outcomes
             if self._worth_recording():
                 self._wake.set()
@@ -347,10 +353,6 @@ class Engine:
                 results = await self._over_v2(batch, settings, settings.multichannel, parameters)
         except TelekomSmsError as error:
             results = [error] * len(batch)
-        except Exception as error:
-            # A fault of ours: whether the messages left is not known, and the next would meet it too.
-            self._stopped(error)
-            return _all(batch, State.IN_DOUBT, type(error).__name__)
         check_at = first_check(parameters)
         return [
             self._outcome(message, result, settings, check_at)
@@ -405,10 +407,11 @@ class Engine:
 
     def _failed(self, message: Claimed, error: TelekomSmsError, settings: MessageSettings) -> Outcome:
         # The API's description may quote the text, which the ledger forgets and no log may have.
+        private = (
+            [message.text] if settings.content is None else private_in(settings.content.of(message.text))
+        )
+        error = _without(private, error)
         reason = str(error)
-        for text in texts_in(message.text) if settings.content else [message.text]:
-            if len(text) > SHORT_TEXT:
-                reason = reason.replace(text, "…")
         if error.stops_campaign:
             self._stopped(error)
         if error.fate is Fate.NOT_SENT:
@@ -444,6 +447,17 @@ class Engine:
         for outcome in outcomes:
             counts[outcome.state] = counts.get(outcome.state, 0) + 1
         self._meter.add(sum(1 for outcome in outcomes if outcome.state is not State.PLANNED))
+
+
+def _without(private: Iterable[str], error: TelekomSmsError) -> TelekomSmsError:
+    """Give an error of the API without what it repeats."""
+    if not isinstance(error, ApiError):
+        return error
+    description = error.description
+    for text in private:
+        if len(text) > SHORT_TEXT:
+            description = description.replace(text, "…")
+    return error if description == error.description else type(error)(error.code, description)
 
 
 def _all(batch: list[Claimed], state: State, reason: str | None = None) -> list[Outcome]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from airflow_provider_telekom_sms.api.messages import MultichannelMessage, SmsParameters
 from airflow_provider_telekom_sms.api.times import v2_delivery_time
-from airflow_provider_telekom_sms.campaign.template import Template, compile_template
+from airflow_provider_telekom_sms.campaign.template import Template, as_number, compile_template
 from airflow_provider_telekom_sms.exceptions import ConfigurationError, InvalidMessageError, SourceError
 
 #: Seconds that RCS has before the SMS is sent instead, as in the manual's examples (manual v2, message).
@@ -17,25 +17,28 @@ DEFAULT_TTL = 30
 #: The columns of a source whose rows bring their content ready made.
 CONTENT, EXTERNAL_ID = "content", "external_id"
 
+#: What to do about a template that gives text where an object is wanted.
+AS_OBJECT = "give the task's output itself, or set render_template_as_native_obj=True on the DAG"
 #: The parameters of send_message that API v2 does not have.
 _ONLY_V1 = ("callback", "validity", "message_type")
 #: Stand in for what only a row or a recipient knows, where the rest is checked.
-_ANY_CONTENT: dict[str, Any] = {"text": "x"}
-_ANY_RECIPIENT = {"phone": "+421900000000"}
+ANY_CONTENT: dict[str, Any] = {"text": "x"}
+ANY_RECIPIENT = {"phone": "+421903000000"}
 _ANY_VALUE: dict[str, Any] = {
     **dict.fromkeys(("url", "fileurl", "thumbnailurl", "fallbackurl"), "https://example.com"),
-    "phonenumber": "+421900000000",
-    "startdatetime": "2030-01-01T00:00:00Z",
-    "enddatetime": "2030-01-01T01:00:00Z",
+    "phonenumber": "+421903000000",
+    "startdatetime": "1970-01-01T00:00:00Z",
+    "enddatetime": "9999-12-31T00:00:00Z",
     "latitude": 0,
     "longitude": 0,
-    "cardorientation": "VERTICAL",
+    "cardorientation": "HORIZONTAL",
     "cardwidth": "MEDIUM",
     "height": "MEDIUM",
     "thumbnailimagealignment": "LEFT",
 }
 #: What a person reads of a message.
 _SHOWN = ("text", "title", "description")
+_PRIVATE = (*_SHOWN, "postbackData", "label", "query")
 #: Numbers for the API, though a template gives text (manual v2, suggestions.action.viewLocation).
 _NUMBERS = ("latitude", "longitude")
 _ENCODE = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode
@@ -60,6 +63,10 @@ class Multichannel:
     sms: Mapping[str, Any] | None = None
     plain: bool = False
 
+    def __repr__(self) -> str:
+        # Texts and callback URLs are nobody's business.
+        return f"<Multichannel {self.in_words()}>"
+
     def as_dict(self) -> dict[str, Any]:
         """Give what makes an equal one."""
         return {name: value for name, value in asdict(self).items() if value is not None}
@@ -81,7 +88,7 @@ class Multichannel:
         :raises InvalidMessageError: naming every path that is wrong
         :raises SourceError: for a template that cannot be used
         """
-        return list(self.check({"sms": _ANY_CONTENT}).warnings) if self.plain else Content(self).warnings
+        return list(self.check({"sms": ANY_CONTENT}).warnings) if self.plain else Content(self).warnings
 
     def check(self, content: Mapping[str, Any]) -> MultichannelMessage:
         """
@@ -90,7 +97,7 @@ class Multichannel:
         :param content: ``rcs`` and ``sms``
         :raises InvalidMessageError: naming every path that is wrong
         """
-        message: dict[str, Any] = {"recipients": [_ANY_RECIPIENT], "channels": self.channels, **content}
+        message: dict[str, Any] = {"recipients": [ANY_RECIPIENT], "channels": self.channels, **content}
         if self.callback_urls is not None:
             message["callbackUrls"] = self.callback_urls
         return MultichannelMessage.check(message)
@@ -140,17 +147,19 @@ def check_parameters(parameters: SmsParameters, prefer_rcs: bool) -> None:
         )
 
 
-def channels_of(given: Sequence[Any] | None, rcs: object, sms: object) -> Sequence[Any]:
+def channels_of(given: Any, rcs: object, sms: object) -> Any:
     """
     Give the channels of a message; where its author named none, RCS first, then the SMS.
 
     :param given: the manual's ``channels``; a template gives a ttl as text
     """
-    if given:
+    if isinstance(given, list | tuple) and given:
         return [
             {**channel, "ttl": int(channel["ttl"])} if _is_digits(channel, "ttl") else channel
             for channel in given
         ]
+    if given is not None and given != "" and not isinstance(given, list | tuple):
+        return given  # refused with its path, like all else
     if rcs is None:
         return [{"type": "sms"}]
     return [{"type": "rcs"}] if sms is None else [{"type": "rcs", "ttl": DEFAULT_TTL}, {"type": "sms"}]
@@ -158,18 +167,46 @@ def channels_of(given: Sequence[Any] | None, rcs: object, sms: object) -> Sequen
 
 def _is_digits(channel: Any, name: str) -> bool:
     value = channel.get(name) if isinstance(channel, Mapping) else None
-    return isinstance(value, str) and value.isascii() and value.isdigit()
+    return isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 10
+
+
+def sms_of(given: Any) -> Any:
+    """
+    Give the manual's ``sms``.
+
+    :param given: the same, or its text; what a template gives for nothing is nothing
+    :raises InvalidMessageError: for a dict that a template turned into text
+    """
+    if not isinstance(given, str):
+        return given
+    if given in ("", "None"):
+        return None
+    if given.lstrip().startswith(("{'", '{"')):
+        raise InvalidMessageError(f"sms: found an object that a template turned into text; {AS_OBJECT}")
+    return {"text": given}
+
+
+def rcs_of(given: Any) -> Any:
+    """
+    Give the manual's ``rcs``.
+
+    :param given: the same
+    :raises InvalidMessageError: for a text, which is what a template makes of a dict
+    """
+    if isinstance(given, str):
+        raise InvalidMessageError(
+            f"rcs: found a text, allowed are objects, {{'text': …}} for one; if it is a template: {AS_OBJECT}"
+        )
+    return given
 
 
 def with_defaults(part: Any, **defaults: Any) -> Any:
     """
     Give a part of a message with what its author left out.
 
-    :param part: the manual's ``rcs`` or ``sms``; a text is that of an SMS
+    :param part: the manual's ``rcs`` or ``sms``
     :param defaults: by the names of the models, where they are not None
     """
-    if isinstance(part, str):
-        part = {"text": part}
     if not isinstance(part, Mapping):
         return part
     spelled = {"sender": "from"}
@@ -202,7 +239,7 @@ class Content:
         if self.ready_made:
             self.columns = frozenset([CONTENT])
         any_of_rows = {name: part.example({}) for name, part in parts.items()}
-        whole = shared.check(any_of_rows or {"rcs": _ANY_CONTENT, "sms": _ANY_CONTENT})
+        whole = shared.check(any_of_rows or {"rcs": ANY_CONTENT, "sms": ANY_CONTENT})
         #: What the author should know of the part that all have in common.
         self.warnings = [] if self.ready_made else list(whole.warnings)
         constant = given.keys() - self._from_row.keys()
@@ -220,8 +257,16 @@ class Content:
         own = {name: part.render(row) for name, part in self._from_row.items()}
         if not own:
             return _ENCODE({})
-        checked = self._shared.check({**self._constant, **own}).payload()
-        return _ENCODE({name: checked[name] for name in own})
+        try:
+            checked = self._shared.check({**self._constant, **own}).payload()
+        except InvalidMessageError as error:
+            words = str(error)
+            for column in self.columns:
+                # A cell in the wrong place may be anything.
+                words = words.replace(repr(str(row.get(column))), "a cell")
+        else:
+            return _ENCODE({name: checked[name] for name in own})
+        raise InvalidMessageError(words)
 
     def masked(self, row: Mapping[str, Any]) -> str:
         """Give the texts of a row for others to see: what comes from its columns is masked."""
@@ -243,7 +288,7 @@ class Content:
 
     def identity(self, text: str) -> str:
         """Give what makes the content what it is, whoever made it of what."""
-        return _ENCODE(self.of(text))
+        return identity_of(self.of(text))
 
 
 class _Part:
@@ -287,29 +332,45 @@ def _rendered(path: str, template: Template) -> _Made:
 
 def _example(path: str, template: Template) -> _Made:
     key = path.rpartition(".")[2].replace("_", "").lower()
-    if template.fields and key in _ANY_VALUE:
-        return lambda row: _ANY_VALUE[key]
-    return lambda row: template.fill("1")
+    filled = template.fill("1")
+    # A URL that begins with text of its own can be checked so far.
+    begun = key.endswith("url") and not filled.startswith("1")
+    given = _ANY_VALUE[key] if template.fields and key in _ANY_VALUE and not begun else filled
+    return lambda row: given
 
 
 def _number(path: str, text: str) -> float:
     try:
-        return float(text.strip().replace(",", "."))
+        return float(as_number(text.strip()))
     except ValueError:
         raise InvalidMessageError(f"{path}: what the row gives is no number") from None
 
 
-def _texts(value: Any) -> Iterator[str]:
+def _texts(value: Any, keys: Collection[str] = _SHOWN) -> Iterator[str]:
     """Give what a person reads of a message, in its order."""
     if isinstance(value, Mapping):
         for key, part in value.items():
-            if key in _SHOWN and isinstance(part, str):
+            if key in keys and isinstance(part, str):
                 yield part
             else:
-                yield from _texts(part)
+                yield from _texts(part, keys)
     elif isinstance(value, list | tuple):
         for item in value:
-            yield from _texts(item)
+            yield from _texts(item, keys)
+
+
+def identity_of(content: Mapping[str, Any]) -> str:
+    """
+    Give what makes a content what it is: neither its sender nor its encoding, as over API v1.
+
+    :param content: ``rcs`` and ``sms``
+    """
+    return _ENCODE(
+        {
+            name: {key: value for key, value in part.items() if key not in ("from", "unicode")}
+            for name, part in content.items()
+        }
+    )
 
 
 def written(content: Mapping[str, Any]) -> str:
@@ -321,10 +382,10 @@ def written(content: Mapping[str, Any]) -> str:
     return _ENCODE(content)
 
 
-def texts_in(text: str) -> Iterator[str]:
+def private_in(value: Any) -> Iterator[str]:
     """
-    Give the texts that a message is made of.
+    Give what must not be repeated of a content: its texts, and what may be told of a recipient.
 
-    :param text: what the ledger keeps of it
+    :param value: ``rcs`` and ``sms``
     """
-    yield from _texts(json.loads(text))
+    yield from _texts(value, _PRIVATE)

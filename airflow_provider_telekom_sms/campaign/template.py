@@ -13,7 +13,7 @@ import unicodedata
 from collections.abc import Callable, Mapping
 from datetime import date, datetime, time
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from airflow_provider_telekom_sms.campaign.rows import is_missing
 from airflow_provider_telekom_sms.exceptions import InvalidMessageError, SourceError
@@ -153,11 +153,18 @@ def compile_template(text: str) -> Template:
         else:
             name, spec = match["name"], match["spec"] or ""
             if problem := _name_problem(name) or _spec_problem(spec):
-                raise SourceError(f"template, {_place(text, position)}: {match[0]} {problem}")
+                raise SourceError(f"template, {_place(text, position)}: {_shown(match[0])} {problem}")
             pieces.append(_Field("".join(before), name, spec, _formatter(spec)))
             before.clear()
         position = match.end()
     return Template(pieces, "".join(before))
+
+
+def _shown(field: str) -> str:
+    """Show a field; but what is no name and format may be the text itself, and is not quoted."""
+    return (
+        field if re.fullmatch(r"\{[\w.\[\]!]{0,24}(?::[^\s{}]{0,16})?\}", field) else "what stands in braces"
+    )
 
 
 def _place(text: str, position: int) -> str:
@@ -208,10 +215,10 @@ def _formatter(spec: str) -> _Format | None:
     assert match is not None  # noqa: S101 - _spec_problem has seen to it
     kind = match["type"] or ""
     if kind == "d":
-        return lambda value: format(_as_integer(_as_number(value)), spec)
+        return lambda value: format(_as_integer(as_number(value)), spec)
     # "," or "+" or a leading zero without a type mean a number as well.
     if kind in _NUMERIC or (kind != "s" and (match["grouping"] or match["sign"] or match["zero"])):
-        return lambda value: format(_as_number(value), spec)
+        return lambda value: format(as_number(value), spec)
     return lambda value: format(value, spec)
 
 
@@ -225,7 +232,7 @@ def _text_of(value: object, name: str, spec: str, format_: _Format | None) -> st
         raise InvalidMessageError(f"column {name!r} does not fit the format {spec!r}") from None
 
 
-def _as_number(value: object) -> object:
+def as_number(value: Any) -> Any:
     """Read a number from the text that a CSV file gives; anything but text is taken as it is."""
     if isinstance(value, Decimal) and abs(value.adjusted()) > _MAX_DIGITS:
         raise ValueError("too many digits")

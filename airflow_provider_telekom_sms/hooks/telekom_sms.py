@@ -200,7 +200,7 @@ class TelekomSmsHook(BaseHook):
         :return: a receipt for each recipient in order. Its ``status`` is ``success``, ``error`` (refused),
             ``unknown`` (it may have been taken) or ``not_sent``
         :raises InvalidMessageError: naming every path that is wrong; nothing was sent
-        :raises TelekomSmsError: where the API took none of them; its ``fate`` says what became of them
+        :raises TelekomSmsError: where none was taken and all met the same fate, which ``fate`` tells
         """
         make = _send_multichannel(message, batch_size)
         transport = self.get_conn()

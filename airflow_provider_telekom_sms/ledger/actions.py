@@ -16,7 +16,7 @@ from airflow_provider_telekom_sms.api.delivery import DeliveryCode
 from airflow_provider_telekom_sms.api.phone import mask_phones_in
 from airflow_provider_telekom_sms.exceptions import ConfigurationError, LedgerError
 from airflow_provider_telekom_sms.ledger import planning, reporting, schema
-from airflow_provider_telekom_sms.ledger.planning import CHUNK
+from airflow_provider_telekom_sms.ledger.planning import CHUNK, at_work
 from airflow_provider_telekom_sms.ledger.store import Ledger, State, storable
 
 log = logging.getLogger(__name__)
@@ -177,16 +177,21 @@ def in_doubt(ledger: Ledger, campaign: str, limit: int | None = None) -> list[Do
     """
     Give the messages of a campaign that may have been sent or not, in the order they were planned.
 
+    Those are with them that a dead try had claimed, which the next one will put in doubt.
+
     :param campaign: the campaign's id as the user knows it
     """
     number = reporting.campaign_number(ledger, campaign)
-    query = (
-        sa.select(_m.row, _m.plan_id, _m.phone, _m.state_at, _m.reason, _m.text.is_not(None))
-        .where(*_of(number), _m.state == State.IN_DOUBT)
-        .order_by(_m.plan_id, _m.row, _m.id)
-        .limit(limit)
-    )
     with ledger.reading() as connection:
+        alive = at_work(ledger.now(connection)).where(_o.campaign_id == number)
+        abandoned = sa.and_(_m.state == State.CLAIMED, _m.owner_id.not_in(alive))
+        reason = sa.case((abandoned, "its sender is dead"), else_=_m.reason)
+        query = (
+            sa.select(_m.row, _m.plan_id, _m.phone, _m.state_at, reason, _m.text.is_not(None))
+            .where(*_of(number), sa.or_(_m.state == State.IN_DOUBT, abandoned))
+            .order_by(_m.plan_id, _m.row, _m.id)
+            .limit(limit)
+        )
         return [Doubt(*row) for row in connection.execute(query)]
 
 

@@ -167,6 +167,11 @@ class SendingOperator(JobOperator):
         self.deferrable = deferrable
         self.poll_interval = poll_interval
         self.delivery_timeout = delivery_timeout
+        check_flags(self, "wait_for_delivery", "deferrable")
+        if not _is_number(poll_interval, 0):
+            raise wrong("poll_interval", poll_interval, "seconds")
+        if not isinstance(delivery_timeout, timedelta) and not _is_number(delivery_timeout, 0):
+            raise wrong("delivery_timeout", delivery_timeout, "seconds, or a timedelta")
 
     def execute_later(self, context: Context, event: Any = None) -> Any:
         """Go on after a wait without a worker: what was sent meanwhile stands in the ledger."""
@@ -204,6 +209,12 @@ class SendingOperator(JobOperator):
         if job.spec is None:
             self.log.info("Others are still sending this campaign; the last of them gives the verdict")
             return 0
+        self.log.warning(
+            "Another try is at work on this campaign, or was killed in the last five minutes; %d messages are "
+            "claimed. Whoever finishes last gives the verdict, writes the report and waits for delivery: if it "
+            "was killed and is not retried, run this again after that time",
+            result.counts.claimed,
+        )
         return reporting.in_doubt_of(ledger, result.owner.id, result.plan_id)
 
     def _wait_without_worker(self, result: Result) -> None:
@@ -387,6 +398,7 @@ class ReceiptsOperator(SendingOperator):
     def _judge(self, by_code: dict[str, int]) -> None:
         from airflow_provider_telekom_sms.campaign.polling import Criteria
 
+        self.log.info("Delivery: %s", describe(by_code))
         if Criteria().successes(by_code) < sum(by_code.values()):
             raise AirflowFailException(f"Not all were delivered: {describe(by_code)}")
 
@@ -495,6 +507,7 @@ class PlanningOperator(CampaignOperator, MessageOperator):
         self.keep_text = keep_text
         check_choice(self, "on_invalid", "skip", "fail")
         check_choice(self, "api", "v1", "v2")
+        check_flags(self, "keep_text")
         self._check_content()
         if (source is None) == (sql is None):
             raise wrong("source, sql", "both" if sql else "neither", "exactly one of the two")
@@ -517,24 +530,48 @@ class PlanningOperator(CampaignOperator, MessageOperator):
             for name in ("channels", "callback_urls"):
                 if getattr(self, name) is not None:
                     raise wrong(name, "API v1", "with rcs or api='v2'")
-        open_fields = (self.rcs, self.sms, self.channels, self.callback_urls)
-        if (self.rcs is not None or self.api == "v2") and not any(map(is_template, open_fields)):
-            for warning in self._multichannel().warnings():
-                warnings.warn(warning, stacklevel=4)
+        if self._over_v2:
+            for warning in self._multichannel(parsing=True).warnings():
+                warnings.warn(warning, stacklevel=5)
 
-    def _multichannel(self, sender: str | None = None, agent: str | None = None) -> Multichannel:
+    @property
+    def _over_v2(self) -> bool:
+        return self.rcs is not None or self.api == "v2"
+
+    def _multichannel(
+        self,
+        sender: str | None = None,
+        agent: str | None = None,
+        unicode: bool | None = None,
+        *,
+        parsing: bool = False,
+    ) -> Multichannel:
+        """
+        Give what all messages have in common.
+
+        :param parsing: what is still to be rendered is replaced by something that is right
+        """
         from airflow_provider_telekom_sms.campaign.multichannel import (
+            ANY_CONTENT,
             Multichannel,
             channels_of,
+            rcs_of,
+            sms_of,
             with_defaults,
         )
 
-        rcs, sms = reveal(self.rcs), reveal(self.sms)
+        def known(value: Any, otherwise: Any) -> Any:
+            return otherwise if parsing and is_template(value) else reveal(value)
+
+        rcs = rcs_of(known(self.rcs, ANY_CONTENT))
+        sms = sms_of(known(self.sms, ANY_CONTENT))
+        if rcs is None and self.rcs is not None:
+            raise wrong("rcs", None, "an RCS message: its template gave nothing")
         return Multichannel(
-            channels_of(self.channels, rcs, sms),
-            self.callback_urls or None,
+            channels_of(known(self.channels, None), rcs, sms),
+            known(self.callback_urls, None),
             with_defaults(rcs, sender=agent),
-            with_defaults(sms, sender=sender, unicode=self.unicode),
+            with_defaults(sms, sender=sender, unicode=unicode),
             plain=rcs is None,
         )
 
@@ -542,10 +579,12 @@ class PlanningOperator(CampaignOperator, MessageOperator):
         from airflow_provider_telekom_sms.campaign.multichannel import check_parameters
 
         settings = super()._settings(**options)
-        if self.rcs is None and self.api == "v1":
+        if not self._over_v2:
             return settings
-        check_parameters(settings.parameters, settings.prefer_rcs)
-        multichannel = self._multichannel(settings.parameters.sender, self.hook.settings.rcs_agent)
+        parameters = settings.parameters
+        check_parameters(parameters, settings.prefer_rcs)
+        agent = self.hook.settings.rcs_agent
+        multichannel = self._multichannel(parameters.sender, agent, parameters.unicode)
         return replace(settings, multichannel=multichannel)
 
     def _spec(self) -> CampaignSpec:
@@ -728,10 +767,17 @@ def check_choice(operator: Any, name: str, *allowed: str) -> None:
         raise wrong(name, getattr(operator, name), ", ".join(map(repr, allowed)))
 
 
+def check_flags(operator: Any, *names: str) -> None:
+    """Check settings that are true or false, and cannot be templated: every text would be true."""
+    for name in names:
+        if not isinstance(getattr(operator, name), bool):
+            raise wrong(name, getattr(operator, name), "True, False")
+
+
 def check_batch_size(batch_size: Any) -> None:
     """Check how many recipients a request may have."""
-    if not isinstance(batch_size, int) or isinstance(batch_size, bool) or not 1 <= batch_size <= 10_000:
-        raise wrong("batch_size", batch_size, "1 to 10000")
+    if not isinstance(batch_size, int) or isinstance(batch_size, bool) or not 1 <= batch_size <= 1000:
+        raise wrong("batch_size", batch_size, "1 to 1000")
 
 
 def wrong(name: str, found: object, allowed: str) -> Exception:

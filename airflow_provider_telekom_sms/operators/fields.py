@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from os import PathLike
 from typing import Any
 
@@ -77,7 +79,7 @@ def reveal(value: Any) -> Any:
 def is_template(value: Any) -> bool:
     """Tell whether something in a value is still to be rendered or resolved by Airflow."""
     if isinstance(value, str):
-        return "{{" in value or "{%" in value
+        return "{{" in value or "{%" in value or "{#" in value
     if isinstance(value, list | tuple | set):
         return any(map(is_template, value))
     if isinstance(value, dict):
@@ -107,10 +109,19 @@ def show_content(value: Any) -> str:
 
 def as_payload(value: Any) -> Any:
     """Give models as the dicts that Airflow can render and serialize."""
+    # What needs no change stays the same object: by that Airflow knows what comes from other tasks and must
+    # never be rendered.
     if isinstance(value, list | tuple):
-        return [as_payload(item) for item in value]
-    if isinstance(value, dict):
-        return {key: as_payload(item) for key, item in value.items()}
+        items = [as_payload(item) for item in value]
+        return value if all(map(operator.is_, items, value)) else items
+    if isinstance(value, Mapping):
+        parts = {key: as_payload(item) for key, item in value.items()}
+        same = isinstance(value, dict) and all(parts[key] is value[key] for key in parts)
+        return value if same else parts
+    if isinstance(value, datetime):
+        from airflow_provider_telekom_sms.api.times import v2_delivery_time
+
+        return v2_delivery_time(value)
     payload = getattr(value, "payload", None)
     return payload() if callable(payload) else value
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -215,42 +215,67 @@ class TelekomRcsSendOperator(ReceiptsOperator):
         self.callback_urls = as_payload(callback_urls)
         self.batch_size = batch_size
         check_batch_size(batch_size)
-        if not any(is_template(getattr(self, name)) for name in self.template_fields):
+        #: A template that gives nothing must not make an SMS of an RCS message.
+        self._wants_rcs = rcs is not None
+        if not is_template((delivery_time, priority, group_id)):
             self._parameters()
-            for warning in self._message().warnings:
-                warnings.warn(warning, stacklevel=2)
+        for warning in self._message(parsing=True).warnings:
+            warnings.warn(warning, stacklevel=2)
 
-    def _message(self, sender: str | None = None, agent: str | None = None) -> MultichannelMessage:
-        """Give the whole message, checked."""
+    def _message(
+        self, sender: str | None = None, agent: str | None = None, *, parsing: bool = False
+    ) -> MultichannelMessage:
+        """
+        Give the whole message, checked.
+
+        :param parsing: what is still to be rendered is replaced by something that is right
+        """
         from airflow_provider_telekom_sms.api.messages import MultichannelMessage
-        from airflow_provider_telekom_sms.campaign.multichannel import channels_of, with_defaults
+        from airflow_provider_telekom_sms.campaign.multichannel import (
+            ANY_CONTENT,
+            ANY_RECIPIENT,
+            channels_of,
+            rcs_of,
+            sms_of,
+            with_defaults,
+        )
 
-        rcs, sms = reveal(self.rcs), reveal(self.sms)
-        recipients = [self._recipient(one) for one in self._given()]
+        def known(value: Any, otherwise: Any) -> Any:
+            return otherwise if parsing and is_template(value) else reveal(value)
+
+        rcs = rcs_of(known(self.rcs, ANY_CONTENT))
+        sms = sms_of(known(self.sms, ANY_CONTENT))
+        if rcs is None and self._wants_rcs:
+            raise wrong("rcs", None, "an RCS message: its template gave nothing")
+        recipients, problems = self._recipients(known(self.recipients, [ANY_RECIPIENT]))
         given = {
             "recipients": recipients,
-            "channels": channels_of(self.channels, rcs, sms),
-            "callbackUrls": self.callback_urls or None,
+            "channels": channels_of(known(self.channels, None), rcs, sms),
+            "callbackUrls": known(self.callback_urls, None),
             "rcs": with_defaults(rcs, sender=agent),
             "sms": with_defaults(sms, sender=sender),
         }
-        message = MultichannelMessage.check({name: part for name, part in given.items() if part is not None})
-        self._refuse_two_ids(message)
-        return message
+        return self._checked(
+            MultichannelMessage, {name: part for name, part in given.items() if part is not None}, problems
+        )
 
     @staticmethod
-    def _refuse_two_ids(message: MultichannelMessage) -> None:
-        """Refuse a number that comes with two ids: it gets the message once, and one id would be lost."""
+    def _checked(
+        model: type[MultichannelMessage], given: dict[str, Any], problems: list[str]
+    ) -> MultichannelMessage:
+        """Check a message, and tell its problems together with those of its numbers."""
         from airflow_provider_telekom_sms.exceptions import InvalidMessageError
 
-        first: dict[str, int] = {}
-        for index, one in enumerate(message.recipients):
-            before = first.setdefault(one.phone, index)
-            if message.recipients[before].external_id != one.external_id:
-                raise InvalidMessageError(
-                    f"recipients[{index}].externalId: found another one than with recipients[{before}], "
-                    "which has the same number; a number gets a message once, so allowed is one externalId"
-                )
+        message = None
+        try:
+            message = model.check(given)
+        except InvalidMessageError as error:
+            problems = [*problems, str(error)]
+        if message is not None and not problems:
+            problems = list(_two_ids(message))
+        if message is None or problems:
+            raise InvalidMessageError("; ".join(problems))
+        return message
 
     def _parameters(self) -> SmsParameters:
         from airflow_provider_telekom_sms.api.messages import SmsParameters
@@ -260,16 +285,26 @@ class TelekomRcsSendOperator(ReceiptsOperator):
         )
 
     def _given(self) -> Sequence[Any]:
-        given = reveal(self.recipients)
-        return given if isinstance(given, Sequence) and not isinstance(given, str) else [given]
+        return _listed(reveal(self.recipients))
 
-    def _recipient(self, given: Any) -> Any:
-        """Give a recipient in the manual's spelling, whatever the spelling of the number."""
+    def _recipients(self, given: Any) -> tuple[list[Any], list[str]]:
+        """Give the recipients in the manual's spelling, whatever that of their numbers, and wrong numbers."""
         from airflow_provider_telekom_sms.api.phone import international_form, parse_mobile
+        from airflow_provider_telekom_sms.campaign.multichannel import ANY_RECIPIENT
+        from airflow_provider_telekom_sms.exceptions import InvalidPhoneNumberError
 
-        one = given if isinstance(given, Mapping) else {"phone": given}
-        # Without a number it is refused with its path, like all else.
-        return {**one, "phone": international_form(parse_mobile(one["phone"]))} if "phone" in one else one
+        recipients, problems = [], []
+        for index, one in enumerate(_listed(given)):
+            recipient = dict(one) if isinstance(one, Mapping) else {"phone": one}
+            # Without a number it is refused with its path, like all else.
+            if "phone" in recipient and not is_template(recipient["phone"]):
+                try:
+                    recipient["phone"] = international_form(parse_mobile(recipient["phone"]))
+                except InvalidPhoneNumberError as error:
+                    problems.append(f"recipients[{index}].phone: {error}")
+                    recipient |= ANY_RECIPIENT
+            recipients.append(recipient)
+        return recipients, problems
 
     @cached_property
     def _whole(self) -> dict[str, Any]:
@@ -283,13 +318,20 @@ class TelekomRcsSendOperator(ReceiptsOperator):
     def _content(self) -> str:
         from airflow_provider_telekom_sms.campaign.multichannel import written
 
-        return written({name: self._whole[name] for name in ("rcs", "sms") if name in self._whole})
+        return written(self._parts)
+
+    @property
+    def _parts(self) -> dict[str, Any]:
+        return {name: self._whole[name] for name in ("rcs", "sms") if name in self._whole}
 
     @property
     def _messages(self) -> list[tuple[str, str]]:
+        from airflow_provider_telekom_sms.campaign.multichannel import identity_of
+
         if not self._given():
             return []
-        return [(recipient["phone"], self._content) for recipient in self._whole["recipients"]]
+        content = identity_of(self._parts)
+        return [(recipient["phone"], content) for recipient in self._whole["recipients"]]
 
     def _spec(self) -> CampaignSpec:
         from airflow_provider_telekom_sms.campaign.multichannel import CONTENT, EXTERNAL_ID, Multichannel
@@ -306,6 +348,34 @@ class TelekomRcsSendOperator(ReceiptsOperator):
 
     def _shaped(self, receipts: list[dict[str, Any]]) -> list[dict[str, Any]]:
         return receipts
+
+
+def _listed(given: Any) -> Sequence[Any]:
+    return given if isinstance(given, Sequence) and not isinstance(given, str) else [given]
+
+
+def _two_ids(message: MultichannelMessage) -> Iterator[str]:
+    """
+    Find a number that comes with two ids, and an id that comes with two numbers.
+
+    A number gets a message once, and one of its ids would be lost; an id must tell whose reply it stands in.
+    """
+    by_phone: dict[str, int] = {}
+    by_id: dict[str, int] = {}
+    for index, one in enumerate(message.recipients):
+        before = by_phone.setdefault(one.phone, index)
+        if message.recipients[before].external_id != one.external_id:
+            yield (
+                f"recipients[{index}].externalId: found another one than with recipients[{before}], "
+                "which has the same number; a number gets a message once, so allowed is one externalId"
+            )
+        elif one.external_id is not None:
+            before = by_id.setdefault(one.external_id, index)
+            if message.recipients[before].phone != one.phone:
+                yield (
+                    f"recipients[{index}].externalId: found that of recipients[{before}], which has another "
+                    "number; allowed is an externalId for each number"
+                )
 
 
 class TelekomSmsBulkSendOperator(PlanningOperator, DrainingOperator):
@@ -367,6 +437,9 @@ class TelekomSmsBulkSendOperator(PlanningOperator, DrainingOperator):
 
     def __init__(self, *, dry_run: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        if not isinstance(dry_run, bool):
+            # A text, which every template gives, would be true.
+            raise wrong("dry_run", dry_run, "True, False")
         self.dry_run_only = dry_run
 
     @not_retried()

@@ -101,7 +101,7 @@ def _page(action: Callable[[Request, Any], Any]) -> Callable[[Request], Awaitabl
                 action(request, dict(parse_qsl(body, keep_blank_values=True)))
                 return RedirectResponse("/", 303)
             shown, status = action(request, json.loads(body) if body else {}), 200
-        except (ValueError, TypeError, KeyError, AttributeError) as exc:
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as exc:
             shown, status = {"error": f"{type(exc).__name__}: {exc}"}, 400
         # ASCII, since a text may hold half a surrogate pair, which UTF-8 cannot.
         return Response(json.dumps(shown), status, media_type="application/json")

@@ -100,6 +100,9 @@ class Settings:
         }.items():
             if getattr(self, name) not in allowed:
                 raise ValueError(f"no {name} {getattr(self, name)!r}; there are {', '.join(allowed)}")
+        for name in ("callback_url", "inbound_url"):
+            if not isinstance(getattr(self, name), str | None):
+                raise ValueError(f"{name} must be a text")
         if self.callback_speed <= 0:
             raise ValueError("callback_speed must be positive")
 
@@ -235,6 +238,8 @@ class State:
         :param message_id: the message
         :param code: any code: the operator's list is open
         """
+        if not isinstance(code, str):
+            raise ValueError("a code must be a text")
         with self.lock:
             message = self._messages[int(message_id)]
             message.fixed = (code, time.time())

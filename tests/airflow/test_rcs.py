@@ -7,6 +7,7 @@ import logging
 import pickle
 from collections import Counter
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -19,7 +20,6 @@ from airflow_provider_telekom_sms.campaign import polling
 from airflow_provider_telekom_sms.exceptions import (
     ConfigurationError,
     InvalidMessageError,
-    InvalidPhoneNumberError,
 )
 from airflow_provider_telekom_sms.hooks.telekom_sms import TelekomSmsHook
 from airflow_provider_telekom_sms.operators.telekom_sms import (
@@ -143,6 +143,59 @@ class TestSend:
         assert again == first
         assert len(bodies(sim)) == 1
 
+    @pytest.mark.parametrize("field", ["rcs", "recipients"])
+    def test_what_other_tasks_give_is_never_rendered(self, sim: Simulator, run_dag: Dags, field: str) -> None:
+        secret = "{{ 7 * 7 }} {{ conn.telekom_sms_default.password }}"
+        with DAG(f"rcs_literal_{field}", schedule=None) as dag:
+
+            @task
+            def given() -> Any:
+                return [{"text": secret}] if field == "rcs" else [[{"phone": ONE, "externalId": secret}]]
+
+            other: dict[str, Any] = {"recipients": ONE} if field == "rcs" else {"rcs": SURVEY}
+            TelekomRcsSendOperator.partial(task_id="send", **other).expand(**{field: given()})
+        assert run_dag(dag).state == "success"
+        [body] = bodies(sim)
+        assert secret in (body["rcs"]["text"], body["recipients"][0].get("externalId"))
+
+    @pytest.mark.parametrize(
+        ("rcs", "sms", "said"),
+        [
+            ("{{ params.card }}", None, "rcs: found a text, allowed are objects"),
+            (SURVEY, "{{ params.card }}", "sms: found an object that a template turned into text"),
+        ],
+    )
+    def test_a_dict_that_became_text_is_not_sent(
+        self, sim: Simulator, context: Context, rcs: Any, sms: Any, said: str
+    ) -> None:
+        operator = send(rcs=rcs, sms=sms)
+        operator.render_template_fields({"params": {"card": {"text": "Ahoj"}}})  # type: ignore[arg-type]
+        with pytest.raises(AirflowFailException, match=said):
+            operator.execute(context())
+        assert sim.state.requests == []
+
+    def test_a_template_that_gives_no_sms_gives_none(self, sim: Simulator, context: Context) -> None:
+        operator = send(sms="{{ params.sms }}")
+        operator.render_template_fields({"params": {"sms": None}})  # type: ignore[arg-type]
+        operator.execute(context())
+        assert bodies(sim)[0]["channels"] == [{"type": "rcs"}]
+
+    def test_a_template_that_gives_no_message_is_told(self, sim: Simulator, context: Context) -> None:
+        operator = send(rcs="{{ params.card }}", sms="Ahoj")
+        operator.rcs = None
+        with pytest.raises(AirflowFailException, match="rcs: found None, allowed: an RCS message"):
+            operator.execute(context())
+
+    def test_another_agent_is_no_other_message(
+        self, sim: Simulator, context: Context, connect: Callable[..., None]
+    ) -> None:
+        for number, agent in enumerate(("A", "B")):
+            connect(rcs_agent=agent, sender=agent)
+            TelekomSmsBulkSendOperator(
+                task_id="send", source=[{"phone": ONE}], rcs=SURVEY, sms="Ahoj", campaign_id="jar"
+            ).execute(context(run_id=str(number)))
+        assert len(bodies(sim)) == 1
+
     def test_mapped_tasks_with_another_card_each(self, sim: Simulator, run_dag: Dags) -> None:
         with DAG("rcs_mapped", schedule=None) as dag:
             TelekomRcsSendOperator.partial(task_id="send", recipients=ONE).expand(
@@ -219,6 +272,14 @@ class TestParseTime:
                 {"recipients": [{"phone": ONE, "externalId": "a"}, {"phone": ONE, "externalId": "b"}]},
                 r"recipients\[1\]\.externalId: found another one than with recipients\[0\]",
             ),
+            (
+                {"recipients": [{"phone": ONE, "externalId": "a"}, {"phone": TWO, "externalId": "a"}]},
+                r"recipients\[1\]\.externalId: found that of recipients\[0\]",
+            ),
+            ({"recipients": "{{ params.to }}", "rcs": {"txt": "x"}}, r"rcs\.txt"),
+            ({"telekom_sms_conn_id": "{{ var.value.c }}", "rcs": {"txt": "x"}}, r"rcs\.txt"),
+            ({"channels": 5}, "channels"),
+            ({"rcs": "Ahoj"}, "rcs: found a text"),
             ({"priority": 4}, "priority: found 4, allowed are 1"),
             ({"group_id": 0}, "group_id"),
             ({"delivery_time": "zajtra"}, "delivery_time"),
@@ -230,11 +291,13 @@ class TestParseTime:
             send(**options)
 
     def test_a_wrong_number_is_masked(self) -> None:
-        with pytest.raises(InvalidPhoneNumberError, match=r"landline") as caught:
-            send(recipients=[ONE, "02 5880 1234"])
+        with pytest.raises(
+            InvalidMessageError, match=r"recipients\[1\]\.phone: .*landline.*rcs\.text"
+        ) as caught:
+            send(recipients=[ONE, "02 5880 1234"], rcs={"text": ""})
         assert "58801234" not in str(caught.value).replace(" ", "")
 
-    @pytest.mark.parametrize("batch_size", [0, True, "10", 10_001])
+    @pytest.mark.parametrize("batch_size", [0, True, "10", 1_001])
     def test_a_wrong_batch_size(self, batch_size: Any) -> None:
         with pytest.raises(ConfigurationError, match="batch_size: found"):
             send(batch_size=batch_size)
@@ -259,6 +322,19 @@ class TestParseTime:
             ({"rcs": {"text": "{name}", "suggestions": [{}]}, "sms": {"txt": "x"}}, r"sms\.txt"),
             ({"rcs": {"text": "{name}", "sugestions": []}}, r"rcs\.sugestions: unknown"),
             ({"rcs": {"text": ""}}, r"rcs\.text"),
+            ({"rcs": {"txt": "x"}, "sms": "{{ params.sms }}"}, r"rcs\.txt"),
+            ({"rcs": "Ahoj"}, "rcs: found a text, allowed are objects"),
+            (
+                {"rcs": SURVEY, "sms": "{'text': 'x'}"},
+                "sms: found an object that a template turned into text",
+            ),
+            ({"rcs": SURVEY, "channels": 5}, "channels"),
+            ({"rcs": SURVEY, "channels": {"type": "sms"}}, "channels"),
+            ({"rcs": SURVEY, "callback_urls": "https://x.sk"}, "callbackUrls"),
+            ({"rcs": SURVEY, "dry_run": "{{ params.x }}"}, "dry_run: found '{{ params.x }}', allowed: True"),
+            ({"rcs": SURVEY, "wait_for_delivery": "no"}, "wait_for_delivery: found 'no'"),
+            ({"rcs": SURVEY, "delivery_timeout": "1h"}, "delivery_timeout: found '1h'"),
+            ({"rcs": {"text": "TAJNE {Jozef 0903123456: x}"}}, "what stands in braces"),
             (
                 {"rcs": {"text": "{name} {name}", "suggestions": [{"reply": {"text": "{name}"}}]}},
                 "postbackData",
@@ -329,6 +405,41 @@ class TestCampaign:
         [body] = bodies(sim)
         assert body["rcs"]["file"] == {"url": "https://example.com/x"}
         assert body["rcs"]["suggestions"][0] == {"reply": {"text": "Áno", "postbackData": "Áno"}}
+
+    @pytest.mark.parametrize("unicode", ["{{ params.u }}", "false", ""])
+    def test_unicode_as_templates_give_it(self, sim: Simulator, context: Context, unicode: str) -> None:
+        operator = TelekomSmsBulkSendOperator(
+            task_id="send", source=[{"phone": ONE}], rcs=SURVEY, sms="čau", unicode=unicode
+        )
+        operator.render_template_fields({"params": {"u": "false"}})  # type: ignore[arg-type]
+        operator.execute(context())
+        assert bodies(sim)[0]["sms"].get("unicode") == (None if unicode == "" else False)
+
+    @pytest.mark.parametrize(
+        ("start", "end"),
+        [("{start}", "2026-06-01T00:00:00Z"), ("2031-01-01T00:00:00Z", "{end}"),
+         (datetime(2030, 5, 16, 14), datetime(2030, 5, 16, 15))],
+    )  # fmt: skip
+    def test_times_of_a_row_and_of_all(self, sim: Simulator, context: Context, start: Any, end: Any) -> None:
+        event = {"title": "x", "description": "-", "startDateTime": start, "endDateTime": end}
+        action = {"text": "Termín", "postbackData": "{name}", "createCalendarEvent": event}
+        row = {"phone": ONE, "name": "Ján", "start": "2025-05-16T14:00:00Z", "end": "2032-05-16T15:00:00Z"}
+        operator = TelekomSmsBulkSendOperator(
+            task_id="send", source=[row], rcs={"text": "x", "suggestions": [{"action": action}]}
+        )
+        assert operator.execute(context())["accepted"] == 1
+
+    def test_a_cell_in_the_wrong_place_is_not_quoted(self, sim: Simulator, context: Context) -> None:
+        card = {"cardOrientation": "{name}", "cardContent": {"title": "x"}}
+        operator = TelekomSmsBulkSendOperator(
+            task_id="send",
+            source=[{"phone": ONE, "name": "Novakova"}],
+            rcs={"standaloneCard": card},
+            on_invalid="fail",
+        )
+        with pytest.raises(AirflowFailException, match=r"cardOrientation: found a cell, allowed") as caught:
+            operator.execute(context())
+        assert "Novakova" not in str(caught.value)
 
     def test_texts_over_v2(self, sim: Simulator, run_dag: Dags) -> None:
         rows = [{"phone": f"090300{n:03d}0"} for n in range(120)]
@@ -456,6 +567,19 @@ class TestHook:
             "INCORRECT_RECIPIENT_ADDRESS",
             "",
         )
+
+    def test_a_receipt_in_xcom_has_no_number(self, sim: Simulator, run_dag: Dags) -> None:
+        with DAG("rcs_hook", schedule=None) as dag:
+
+            @task
+            def send_it() -> Any:
+                return TelekomSmsHook().send_multichannel(self.MESSAGE)
+
+            send_it()
+        receipts = str(run_dag(dag).xcom("send_it"))
+        assert "903000010" not in receipts
+        assert "+4219••••0010" in receipts
+        assert str(sim.state.messages[0].id) in receipts
 
     async def test_the_twin(self, sim: Simulator) -> None:
         async with TelekomSmsHook() as hook:

@@ -144,8 +144,8 @@ class TestProblems:
         keys = "recipients, channels, deliveryTime, priority, groupId, callbackUrls, sms, rcs"
         card, contents = "rcs.carouselCard.cardContents", "text, file, standaloneCard, carouselCard"
         assert problems(bad) == [
-            "recipients[0].phone: found +4219••••3456, allowed are +421 and nine digits",
-            "recipients[1].phone: found ••••, allowed are +421 and nine digits",
+            "recipients[0].phone: found +4219••••3456, allowed are +421 and nine digits without blanks",
+            "recipients[1].phone: found ••••, allowed are +421 and nine digits without blanks",
             "channels[0].ttl: found '30', allowed are whole numbers from 1 on",
             f"{card}[0].media.contentInfo.fileUrl: found a text of 20 characters, allowed are URLs that "
             "begin with http:// or https:// and hold no white space",
@@ -291,8 +291,20 @@ class TestConstruction:
 
     def test_frozen(self):
         sms = Sms(text="a")
-        with pytest.raises(ValidationError, match="frozen"):
-            sms.text = "b"
+        with pytest.raises(AttributeError, match="frozen") as caught:
+            sms.text = "secret"
+        assert "secret" not in str(caught.value)
+        assert sms == Sms(text="a")
+
+    def test_an_error_has_an_end(self):
+        with pytest.raises(InvalidMessageError) as caught:
+            Rcs(text="a", suggestions=[{}] * 5_000)
+        assert str(caught.value).endswith(" more")
+        assert len(str(caught.value)) < 20_000
+
+    def test_a_text_has_an_end(self):
+        with pytest.raises(InvalidMessageError, match="text of 20001 characters, allowed are up to 20000"):
+            Rcs(text="a\u0301" * 10_000 + "b")
 
     def test_a_copy_is_checked(self):
         sms = Sms(text="a", sender="b")

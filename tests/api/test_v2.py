@@ -91,9 +91,18 @@ ERROR = {"code": "INCORRECT_RECIPIENT_ADDRESS", "description": "zlé číslo"}
         ([{"messageId": 1}, {"messageId": 2}], ALL, [None, None, None]),
         ([{"messageId": n} for n in range(1, 5)], ALL, [None, None, None]),
         ([{"messageId": 1}, {"messageId": 2, "externalId": "b"}, {"messageId": 3}], ALL, ["1", "2", "3"]),
-        # Both at odds: what has a name goes by it, and its place is nobody's.
-        ([{"messageId": 2, "externalId": "b"}, {"messageId": 9}, {"messageId": 3}], ALL, [None, "2", "3"]),
-        ([{"messageId": 1, "externalId": "x"}, {"messageId": 2}, {"messageId": 3}], ALL, [None, "2", "3"]),
+        # Both at odds: what has a name goes by it, and the order is no order.
+        ([{"messageId": 2, "externalId": "b"}, {"messageId": 9}, {"messageId": 3}], ALL, [None, "2", None]),
+        ([{"messageId": 1, "externalId": "x"}, {"messageId": 2}, {"messageId": 3}], ALL, [None, None, None]),
+        ([{"externalId": "c", "messageId": 3}, {"error": ERROR}, {"messageId": 2}], ALL, [None, None, "3"]),
+        ([{"messageId": 1, "recipient": {"externalId": "b"}}, {"messageId": 2, "recipient": {"externalId":
+          "a"}}, {"messageId": 3}], ALL, ["2", "1", None]),
+        # Another number is another recipient, whatever its place.
+        ([{"messageId": 1, "to": "421903000001"}, {"messageId": 2, "phone": "0903000001"}, {"messageId": 3,
+          "recipient": {"phone": "+421 903 000 002"}}], NAMELESS, [None, "2", "3"]),
+        # One id for several says nothing of each, and an id that is ours is none of theirs.
+        ([{"messageId": 5}, {"messageId": 5}, {"messageId": 6}], ALL, [None, None, "6"]),
+        ([{"id": "a", "externalId": "a"}, {"id": "x", "externalId": "b"}], [A, B], [None, "x"]),
         # A name twice is no name.
         ([{"messageId": 1, "externalId": "a"}, {"messageId": 2, "externalId": "a"}, {"messageId": 3,
           "externalId": "c"}], ALL, [None, None, "3"]),
@@ -102,6 +111,11 @@ ERROR = {"code": "INCORRECT_RECIPIENT_ADDRESS", "description": "zlé číslo"}
         ([{"messageId": 1}, {"error": ERROR}, {"error": "LISTED"}], ALL, ["1", ERROR["code"], "LISTED"]),
         ([{"externalId": "b", "error": {"code": 10}}, {"messageId": 1, "externalId": "a"},
           {"externalId": "c", "status": "error", "code": "X"}], ALL, ["1", "10", "X"]),
+        ([{"messageId": 1, "status": "error", "code": "X"}, {"messageId": "msg:1", "error": ERROR},
+          {"messageId": "msg:1", "code": "QUEUED"}], ALL, [None, None, None]),
+        # Neither an id nor an error that is known as one.
+        ([{"externalId": "a", "code": 202, "status": "success"}, {"externalId": "b", "code": "ACCEPTED"},
+          {"externalId": "c", "code": "NO_CREDIT"}], ALL, [None, None, "NO_CREDIT"]),
         # A state of a message that has an id is no error.
         ([{"messageId": 1, "code": "QUEUED"}, {"messageId": 2, "error": None}, {"messageId": 3, "error": {}}],
          ALL, ["1", "2", "3"]),
@@ -151,7 +165,12 @@ def test_a_request_that_was_refused_whole(reply: Any, status: int, error: type[A
     [
         (b"", 200), (b"", 204), (b"[]", 200), (b"null", 200), (b"<html>", 200), (b'{"messages":[{"mess', 200),
         ({}, 200), ({"ok": True}, 200), ({"messages": []}, 200), ({"messages": {}}, 200),
-        ({"messages": None}, 200), ({"error": {}}, 200), ({"error": {"message": "?"}}, 200),
+        ({"messages": None}, 200), ({"code": "ok"}, 200), ({"code": 202, "message": "Accepted"}, 202),
+        ({"code": "QUEUED", "results": [{"id": 7}]}, 200), ({"error": {"code": 0, "message": "OK"}}, 200),
+        ({"code": "X"}, 408), ({"code": "X"}, 409), ({"code": "X"}, 425), ({"code": "X"}, 499),
+        ({"messages": [{"externalId": "a", "status": "success"}]}, 403), ({"status": "error"}, 200),
+        ({"messages": [{"messageId": 1}]}, 429), ({"error": {"code": "X"}, "messages": [{}]}, 400),
+        ({"error": {}}, 200), ({"error": {"message": "?"}}, 200),
         ({"code": "OK"}, 200), ({"code": 0}, 200), ({"code": ["x"]}, 200),
         (b"<html>", 400), ({}, 404), ({"messages": [{"messageId": 1}]}, 400),
         ({"messages": [{"messageId": 1}], "error": {"code": "X"}}, 200),
@@ -236,7 +255,7 @@ def test_all_batches() -> None:
         (UnreadableReplyError("?"), "unknown", "UnreadableReplyError", False),
         (NotConnectedError("gone"), "not_sent", "NotConnectedError", False),
         ({"code": "NO_CREDIT"}, "not_sent", "NO_CREDIT", False),
-        ({"code": "TEXT_REQUIRED"}, "error", "TEXT_REQUIRED", True),
+        ({"error": {"code": "TEXT_REQUIRED"}}, "error", "TEXT_REQUIRED", True),
     ],
 )
 def test_trouble_after_the_first_batch(trouble: Any, status: str, code: str, goes_on: bool) -> None:
@@ -252,9 +271,21 @@ def test_trouble_after_the_first_batch(trouble: Any, status: str, code: str, goe
 
 def test_trouble_before_anything_was_taken_is_raised() -> None:
     with pytest.raises(UnreadableReplyError):
-        in_batches(UnreadableReplyError("?"))
+        in_batches(UnreadableReplyError("?"), number=2)
     with pytest.raises(MessageRejectedError):
-        in_batches({"code": "X"}, {"code": "Y"}, {"code": "Z"})
+        in_batches({"error": "X"}, {"error": "Y"}, {"error": "Z"})
+
+
+def test_no_way_to_the_api_is_raised() -> None:
+    with pytest.raises(NotConnectedError):
+        in_batches(NotConnectedError("gone"))
+
+
+def test_an_error_is_not_said_of_all_where_the_fates_differ() -> None:
+    receipts, _ = in_batches({"error": "X"}, UnreadableReplyError("?"))
+    assert [receipt.status for receipt in receipts] == ["error", "error", "unknown", "unknown", "not_sent"]
+    receipts, _ = in_batches({"error": "X"}, {"code": "NO_CREDIT"})
+    assert [receipt.status for receipt in receipts] == ["error", "error", "not_sent", "not_sent", "not_sent"]
 
 
 def test_senders_are_filled_in_where_none_is_named() -> None:

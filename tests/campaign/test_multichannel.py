@@ -14,12 +14,14 @@ from airflow_provider_telekom_sms.api.messages import SmsParameters
 from airflow_provider_telekom_sms.campaign import engine
 from airflow_provider_telekom_sms.campaign.multichannel import Multichannel
 from airflow_provider_telekom_sms.campaign.plan import MessageSettings
+from airflow_provider_telekom_sms.campaign.run import Job, run_job
 from airflow_provider_telekom_sms.exceptions import (
     AuthenticationError,
     CreditError,
     InvalidMessageError,
     SourceError,
 )
+from airflow_provider_telekom_sms.ledger import schema
 from airflow_provider_telekom_sms.ledger.sending import external_id
 from airflow_provider_telekom_sms.simulator import Fault
 from tests.campaign.conftest import Bench
@@ -267,6 +269,56 @@ def test_429_is_waited_for(bench: Bench) -> None:
     assert bench.states() == {"accepted": 30}
 
 
+def test_a_429_that_took_some_is_not_tried_again(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Over v2 it may have had enough half-way, and then it names what it took."""
+    from starlette.responses import Response
+
+    from airflow_provider_telekom_sms.simulator import server
+
+    def too_many(fault: Any, reply: Response) -> Response:
+        return Response(reply.body, 429, media_type="application/json")
+
+    monkeypatch.setattr(server, "misbehaved", too_many)
+    bench.sim.state.order(Fault("drop_after", endpoint="messages", times=1))
+    bench.run(10, settings=over_v2({"text": "Ahoj"}))
+    assert bench.states() == {"in_doubt": 10}
+    assert len(bodies(bench)) == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda plan: plan["multichannel"]["rcs"].update(nonsense=1),
+        lambda plan: plan["multichannel"].update(channels=[{"type": "viber"}]),
+        lambda plan: plan["multichannel"]["rcs"].update(text="{"),
+    ],
+)
+def test_a_plan_that_is_no_longer_allowed_is_told_and_nothing_is_claimed(
+    bench: Bench, change: Callable[[dict[str, Any]], None]
+) -> None:
+    """As where the package was updated between plan and send, and its rules are stricter."""
+    settings = over_v2({"text": "Ahoj {name}"})
+    spec = bench.spec(bench.rows(5), settings=settings)
+    run_job(bench.ledger, bench.hook, Job("campaign", "plan", spec, sends=False), bench.stop)  # type: ignore[arg-type]
+    kept = json.loads(settings.to_json())
+    change(kept)
+    with bench.ledger.transaction() as connection:
+        connection.execute(schema.plan.update().values(parameters=json.dumps(kept)))
+    with pytest.raises((InvalidMessageError, SourceError)):
+        run_job(bench.ledger, bench.hook, Job("campaign", "send"), bench.stop)  # type: ignore[arg-type]
+    assert bench.states() == {"planned": 5}
+
+
+def test_a_fault_of_ours_ends_the_campaign(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: Any) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr(engine.Engine, "_outcome", fails)
+    result = bench.run(30, settings=over_v2({"text": "Ahoj"}), batch_size=10, concurrency=1)
+    assert isinstance(result.drained.stopped_by, RuntimeError)
+    assert bench.states() == {"in_doubt": 10, "planned": 20}
+
+
 def test_trouble_stops_a_campaign(bench: Bench) -> None:
     bench.sim.state.order(Fault("503", endpoint="messages"))
     result = bench.run(2_000, settings=over_v2({"text": "Ahoj"}))
@@ -304,7 +356,6 @@ def test_both_apis_in_one_campaign(bench: Bench) -> None:
 
 
 def test_an_unwanted_recipient_leaves_the_batch(bench: Bench) -> None:
-    from airflow_provider_telekom_sms.campaign.run import Job, run_job
     from airflow_provider_telekom_sms.campaign.suppression import SuppressionList
 
     spec = bench.spec(bench.rows(10), settings=over_v2({"text": "Ahoj"}))
@@ -318,9 +369,10 @@ def test_what_the_api_repeats_is_not_kept(bench: Bench) -> None:
     said = "Text 'Tajná správa' sa nedá poslať na +421903100000"
     bench.sim.state.order(Fault("error", endpoint="messages", code="INVALID_REQUEST", description=said))
     rows = [{"phone": "0903100000", "what": "správa"}]
-    bench.run(rows, settings=over_v2({"text": "Tajná {what}"}))
-    (row,) = bench.messages()
-    assert row.reason.startswith("INVALID_REQUEST: Text '…'")
+    for slot, text in (("of a row", "Tajná {what}"), ("of all", "Tajná správa")):
+        bench.run(rows, slot=slot, campaign=slot, settings=over_v2({"text": text}))
+        (row,) = bench.messages(slot)
+        assert row.reason.startswith("INVALID_REQUEST: Text '…'")
 
 
 def test_the_reply_is_in_the_debug_log_alone(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:

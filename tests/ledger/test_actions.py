@@ -124,7 +124,12 @@ def test_what_a_dead_try_had_claimed_is_in_doubt_then(desk, ledger, how):
     sending.exchange(ledger, owner, [], 1)
     getattr(actions, how)(ledger, "campaign", **WHO)
     assert desk.states()[1] == "claimed"  # it may be alive
+    assert actions.in_doubt(ledger, "campaign") == []
     desk.sql("UPDATE telekom_sms_owner SET lease_until = lease_until - ?", LEASE_MS + 1)
+    # Whoever looks before he settles sees what will be settled.
+    assert [(doubt.row, doubt.reason) for doubt in actions.in_doubt(ledger, "campaign")] == [
+        (1, "its sender is dead")
+    ]
     getattr(actions, how)(ledger, "campaign", **WHO)
     assert desk.states() == {1: "in_doubt", 2: "planned"}
 

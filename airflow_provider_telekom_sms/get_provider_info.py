@@ -44,6 +44,7 @@ def get_provider_info() -> dict[str, Any]:
         "operators": _modules("operators", "telekom_sms", "ledger"),
         "sensors": _modules("sensors"),
         "triggers": _modules("triggers"),
+        "notifications": [f"{_PACKAGE}.notifications.telekom_sms.TelekomSmsNotifier"],
         "config": {
             "telekom_sms": {
                 "description": "The ledger of the Telekom SMS provider: what was ever meant to be sent.",

@@ -7,6 +7,7 @@ The tables of the ledger. Times are milliseconds since 1970 UTC, by the database
              1 ── n owner                    one owner per try of a task that sends
              1 ── n action                   what people did to it: settled, paused, cancelled, purged
     rate                                     one row per API key: when its next message may leave
+    throttle                                 one row per alert that is sent once in a while: when it last was
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ MIGRATIONS = {
         ),
     ),
     2: Migration(
-        frozenset(),
+        frozenset({"telekom_sms_throttle"}),
         (
             "ALTER TABLE telekom_sms_plan ADD COLUMN ttl INTEGER NOT NULL DEFAULT 0",
             "ALTER TABLE telekom_sms_message ADD COLUMN external_id TEXT",
@@ -207,4 +208,17 @@ rate = Table(
     Column("key_hash", String(64), primary_key=True),
     # Microseconds since 1970 UTC: at 500 messages/s a millisecond would be too coarse.
     Column("next_at", BigInteger, nullable=False),
+)
+
+throttle = Table(
+    "telekom_sms_throttle",
+    metadata,
+    Column("key_hash", String(64), primary_key=True),
+    Column("last_at", BigInteger, nullable=False),
+    # The last one was surely not sent, so the next may be.
+    Column("is_free", Boolean, nullable=False),
+    # Tells a claim from the ones before and after it.
+    Column("number", BigInteger, nullable=False),
+    # Since the last one that was sent.
+    Column("held_back", BigInteger, nullable=False),
 )

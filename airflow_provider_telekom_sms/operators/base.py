@@ -210,9 +210,9 @@ class SendingOperator(JobOperator):
             self.log.info("Others are still sending this campaign; the last of them gives the verdict")
             return 0
         self.log.warning(
-            "Another try is at work on this campaign, or was killed in the last five minutes; %d messages are "
-            "claimed. Whoever finishes last gives the verdict, writes the report and waits for delivery: if it "
-            "was killed and is not retried, run this again after that time",
+            "Another try is at work on this campaign, or was killed in the last five minutes: %d messages "
+            "are claimed. Whoever finishes last gives the verdict, writes the report and waits for delivery; "
+            "if that one was killed and is not retried, run this again after that time",
             result.counts.claimed,
         )
         return reporting.in_doubt_of(ledger, result.owner.id, result.plan_id)

@@ -29,6 +29,7 @@ def test_every_example_is_run_here(examples: dict[str, Any]) -> None:
     assert files == {
         "approved_campaign",
         "csv_campaign",
+        "failure_alert",
         "one_message",
         "rcs_appointment",
         "rcs_carousel",
@@ -136,3 +137,12 @@ def test_rcs_appointment(run_dag: Callable[..., Any], examples: dict[str, Any], 
         "2027-03-15T11:00:00+01:00",
     )
     assert place["action"]["viewLocation"]["latLong"] == {"latitude": 48.7202, "longitude": 21.2577}
+
+
+def test_failure_alert(run_dag: Callable[..., Any], examples: dict[str, Any], sim: Any) -> None:
+    run = run_dag(examples["failure_alert"])
+
+    assert Counter(run.states.values()) == {"failed": 20}
+    [message] = sim.state.messages
+    assert message.number == "421903123450"
+    assert message.text.startswith("Failed: telekom_sms_")

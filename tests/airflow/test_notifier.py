@@ -394,9 +394,7 @@ def test_in_a_real_airflow(sim: Simulator, tmp_path: Path, capsys: pytest.Captur
     }
     assert leaks(spellings(number), kept(home)) == []
     with capsys.disabled():
-        print(
-            f"\nFailing tasks, a failing run and two deadlines: 4 texts, {time.monotonic() - began:.0f} s"
-        )
+        print(f"\nFailing tasks, a failing run and two deadlines: 4 texts, {time.monotonic() - began:.0f} s")
 
 
 class TestThrottle:

@@ -15,7 +15,7 @@ def _modules(kind: str, *names: str) -> list[dict[str, Any]]:
     return [{"integration-name": _INTEGRATION, "python-modules": modules}]
 
 
-def _option(description: str, example: str) -> dict[str, Any]:
+def _option(description: str, example: str | None) -> dict[str, Any]:
     return {
         "description": description,
         "version_added": "0.1.0",
@@ -47,7 +47,7 @@ def get_provider_info() -> dict[str, Any]:
         "notifications": [f"{_PACKAGE}.notifications.telekom_sms.TelekomSmsNotifier"],
         "config": {
             "telekom_sms": {
-                "description": "The ledger of the Telekom SMS provider: what was ever meant to be sent.",
+                "description": "The Telekom SMS provider: where its ledger is, and its callbacks.",
                 "options": {
                     "ledger_conn_id": _option(
                         "Airflow connection of the SQL database that holds the ledger (PostgreSQL or "
@@ -57,6 +57,17 @@ def get_provider_info() -> dict[str, Any]:
                     "ledger_path": _option(
                         "Path of the SQLite file that holds the ledger, when ledger_conn_id is not set.",
                         "/var/lib/airflow/telekom_sms_ledger.db",
+                    ),
+                    "callback_secret": _option(
+                        "The end of the URL that the API calls with delivery reports and replies, 16 to 128 "
+                        "letters and digits. Without it nothing is received. Several, separated by commas, "
+                        "are all understood, and the first is given to the API.",
+                        None,
+                    )
+                    | {"sensitive": True},
+                    "stop_words": _option(
+                        "Whoever answers with one of these words goes into the ledger's table of opt-outs.",
+                        "STOP, KONIEC",
                     ),
                 },
             }

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,6 +14,8 @@ from urllib.parse import urlsplit
 
 from airflow_provider_telekom_sms.api.wire import Wire
 from airflow_provider_telekom_sms.exceptions import ConfigurationError
+
+log = logging.getLogger(__name__)
 
 CONN_TYPE = "telekom_sms"
 DEFAULT_CONN_ID = "telekom_sms_default"
@@ -72,6 +76,51 @@ class Settings:
             cls(token=password.strip(), base_url=reader.base_url("host", host or DEFAULT_HOST), wire=wire),
             **values,
         )
+
+
+#: What a secret may look like: it travels in a URL, and must not be guessed.
+_SECRET = re.compile(r"[A-Za-z0-9._~-]{16,128}")
+
+
+def callback_secrets() -> list[str]:
+    """
+    Give the secrets that ``[telekom_sms] callback_secret`` of Airflow's configuration holds.
+
+    The first goes into the URLs that the API is given; the others are still understood, so that a secret can
+    be changed while messages are on their way. Empty where none is set: then there is no receiver.
+
+    :raises ConfigurationError: for one that is too short, or needs to be escaped in a URL
+    """
+    from airflow.providers.common.compat.sdk import conf
+
+    given = conf.get(CONN_TYPE, "callback_secret", fallback="") or ""
+    secrets = [secret.strip() for secret in given.split(",") if secret.strip()]
+    if not all(map(_SECRET.fullmatch, secrets)):
+        raise ConfigurationError(
+            "[telekom_sms] callback_secret: found something else; allowed are secrets of 16 to 128 letters, "
+            "digits, '.', '_', '~' and '-', separated by commas"
+        )
+    return secrets
+
+
+def callback_url_for(settings: Settings) -> str | None:
+    """
+    Give the URL that the API is to call; it holds the secret, and so is kept and shown nowhere.
+
+    :return: the connection's ``callback_url`` and the secret; None where one of the two is not set
+    :raises ConfigurationError: for a secret that is none
+    """
+    if settings.callback_url is None:
+        return None
+    secrets = callback_secrets()
+    if not secrets:
+        log.warning("callback_url is set, [telekom_sms] callback_secret is not: no callbacks are asked for")
+        return None
+    from airflow.providers.common.compat.sdk import mask_secret
+
+    for secret in secrets:
+        mask_secret(secret)
+    return f"{settings.callback_url}/{secrets[0]}"
 
 
 class _Reader:

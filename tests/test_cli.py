@@ -383,13 +383,18 @@ def test_to_cancel_asks(file_desk: Desk, answer: Callable[[str], None]) -> None:
 def test_purge(desk: Desk, monkeypatch: pytest.MonkeyPatch, answer: Callable[[str], None]) -> None:
     desk.doubt()
     arguments = ["purge", "--older-than", "36h", "--yes"]
-    assert desk.json(*arguments) == {"messages": 0, "campaigns": 0, "left": 0}
+    assert desk.json(*arguments) == {"messages": 0, "campaigns": 0, "left": 0, "callbacks": 0}
     with desk.ledger.transaction() as connection:
         for table, column in (("campaign", "created_at"), ("plan", "created_at"), ("message", "state_at")):
             connection.exec_driver_sql(
                 f"UPDATE telekom_sms_{table} SET {column} = {column} - {37 * 3_600_000}"
             )
-    assert desk.json("purge", "--older-than", "2d", "--yes") == {"messages": 0, "campaigns": 0, "left": 0}
+    assert desk.json("purge", "--older-than", "2d", "--yes") == {
+        "messages": 0,
+        "campaigns": 0,
+        "left": 0,
+        "callbacks": 0,
+    }
     answer("no\n")
     asked = desk.run("purge", "--older-than", "36h", "--forget")
     assert asked.code == 1
@@ -402,7 +407,12 @@ def test_purge(desk: Desk, monkeypatch: pytest.MonkeyPatch, answer: Callable[[st
         ("purge", "older than 36 hours")
     ]
     actions.cancel(desk.ledger, "jar", actor="Jana", reason="x")
-    assert desk.json(*arguments, "--forget", "--why", "spring") == {"messages": 6, "campaigns": 1, "left": 0}
+    assert desk.json(*arguments, "--forget", "--why", "spring") == {
+        "messages": 6,
+        "campaigns": 1,
+        "left": 0,
+        "callbacks": 0,
+    }
     assert actions.history(desk.ledger, "jar")[-1].reason == "spring"
     assert desk.json("campaigns") == []
 

@@ -49,6 +49,7 @@ from airflow_provider_telekom_sms.ledger import sending
 from airflow_provider_telekom_sms.ledger.planning import LEASE_MS, SUPPRESSED, Owner
 from airflow_provider_telekom_sms.ledger.sending import Claimed, Exchange, Outcome, RateLimit
 from airflow_provider_telekom_sms.ledger.store import Ledger, State
+from airflow_provider_telekom_sms.settings import callback_url_for
 from airflow_provider_telekom_sms.transport import AsyncTransport
 
 log = logging.getLogger(__name__)
@@ -141,6 +142,7 @@ class Engine:
         self._lease_until = 0.0
         self._exchanging: asyncio.Future[Exchange] | None = None
         self._settings: dict[int, MessageSettings] = {}
+        self._callback_url: str | None = None
         self._wake = asyncio.Event()
         self._trouble = 0
         self._exhausted = False
@@ -177,6 +179,7 @@ class Engine:
         # Built here and not with the first message: rules may be stricter than those it was planned by.
         if any(settings.content or settings.multichannel for settings in self._settings.values()):
             self._unit = max(self._concurrency, self._batch_size)
+        self._callback_url = callback_url_for(self._transport.settings)
 
     async def _keep_books(self, thread: ThreadPoolExecutor) -> None:
         loop = asyncio.get_running_loop()
@@ -383,6 +386,9 @@ class Engine:
             for message in batch
         ]
         body = multichannel.body(settings.content_of(batch[0].text), parameters, recipients)
+        if self._callback_url and multichannel.callback_urls is None:
+            # Joined here and kept nowhere, for it holds a secret.
+            body["callbackUrls"] = [{"url": self._callback_url, "types": ["dsn", "postback"]}]
         return await self._transport.run(v2.send_messages(self._transport.settings.token, body))
 
     def _outcome(
@@ -403,14 +409,22 @@ class Engine:
             None if settings.content else result.parts,
             check_at=check_at,
             keep_text=settings.keep_text,
+            calls_back=self._calls_back(settings),
         )
+
+    def _calls_back(self, settings: MessageSettings) -> bool:
+        """Tell whether our receiver hears of a message; over v1 the URL stands in the key's settings."""
+        if settings.multichannel is not None:
+            return self._callback_url is not None and settings.multichannel.callback_urls is None
+        return self._callback_url is not None and settings.parameters.callback is not False
 
     def _failed(self, message: Claimed, error: TelekomSmsError, settings: MessageSettings) -> Outcome:
         # The API's description may quote the text, which the ledger forgets and no log may have.
         private = (
             [message.text] if settings.content is None else private_in(settings.content.of(message.text))
         )
-        error = _without(private, error)
+        secret = (self._callback_url or "").rpartition("/")[2]
+        error = _without([secret, *private], error)
         reason = str(error)
         if error.stops_campaign:
             self._stopped(error)

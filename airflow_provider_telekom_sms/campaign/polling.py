@@ -17,7 +17,7 @@ from airflow_provider_telekom_sms.exceptions import (
     MessageNotFoundError,
     TelekomSmsError,
 )
-from airflow_provider_telekom_sms.ledger import delivery
+from airflow_provider_telekom_sms.ledger import callbacks, delivery
 from airflow_provider_telekom_sms.ledger.delivery import Check, Progress, Scope, Waiting
 from airflow_provider_telekom_sms.ledger.store import Ledger
 from airflow_provider_telekom_sms.transport import AsyncTransport
@@ -28,11 +28,11 @@ log = logging.getLogger(__name__)
 BATCH = 500
 #: Seconds between two checks of one message at most, however old it is.
 LONGEST_INTERVAL = 600.0
-#: A failure on one channel is final only when the next one had this long after its turn came, seconds.
-FALLBACK_GRACE = 1_800.0
 #: How long an id that the API has just given may be unknown to it, seconds.
 NOT_FOUND_GRACE = 60.0
 NOT_FOUND = "MESSAGE_NOT_FOUND"
+#: Where callbacks come all the time, the ledger counts at most every so many times as long as it takes it.
+MOST_COUNTING = 20
 
 Verdict = Literal["success", "failure"]
 
@@ -109,17 +109,11 @@ def judge(waiting: Waiting, code: str, delivered_at: int | None, now: int, inter
     :param now: milliseconds since 1970 UTC, by the ledger's clock
     :param interval: seconds between two checks at least; it rises with the message's age
     """
-    if code == codes.DeliveryCode.ERROR:
-        patience: float | None = codes.ERROR_FINAL_AFTER.total_seconds()
-    elif code == NOT_FOUND:
-        patience = NOT_FOUND_GRACE
-    elif code in codes.FINAL_FAILURE:
-        patience = FALLBACK_GRACE + waiting.ttl if waiting.fallback else 0.0
+    if code == NOT_FOUND:
+        patience: float | None = NOT_FOUND_GRACE
     else:
-        patience = 0.0 if code in codes.FINAL else None
-    # A failure that follows an ERROR has not stood as long as that.
-    goes_on = waiting.code == code or waiting.code in codes.FINAL_FAILURE
-    since = (waiting.trouble_since if goes_on else None) or now
+        patience = delivery.patience(code, fallback=waiting.fallback, ttl=waiting.ttl)
+    since = delivery.since_when(code, waiting.code, waiting.trouble_since, now)
     if patience is not None and now - since >= patience * 1000:
         return Check(waiting.id, code, delivered_at, True, since, None)
     troubled = None if patience is None else since
@@ -127,7 +121,9 @@ def judge(waiting: Waiting, code: str, delivered_at: int | None, now: int, inter
 
 
 def ask_again_at(waiting: Waiting, now: int, interval: float) -> int:
-    """Say when to ask for a message again: the older it is, the later."""
+    """Say when to ask for a message again: the older it is, the later; late where callbacks tell of it."""
+    if waiting.told:
+        return now + int(max(interval, delivery.CALLBACK_PATIENCE) * 1000)
     age = max(0, now - waiting.accepted_at) / 1000
     pause = min(max(interval, age / 4), max(interval, LONGEST_INTERVAL))
     return now + int(pause * 1000)
@@ -155,6 +151,8 @@ class Watcher:
     ) -> None:
         self._ledger, self._transport, self._scope = ledger, transport, scope
         self._interval, self._concurrency = interval, concurrency
+        #: Seconds that it took to tell how far delivery is.
+        self._took = 0.0
 
     async def wait(
         self, criteria: Criteria, deadline: float | None = None
@@ -167,6 +165,7 @@ class Watcher:
         :raises AccountError: when the key is refused
         """
         while True:
+            heard = await asyncio.to_thread(callbacks.newest, self._ledger, self._scope)
             progress = await self.check_due(deadline)
             if verdict := criteria.verdict(progress):
                 return verdict, progress
@@ -177,7 +176,22 @@ class Watcher:
             pause = max(min(pause, LONGEST_INTERVAL), min(1.0, self._interval))
             if deadline is not None:
                 pause = min(pause, max(0.0, deadline - time.time()))
-            await asyncio.sleep(pause)
+            await self._pause(pause, heard)
+
+    async def _pause(self, seconds: float, heard: int) -> None:
+        """
+        Sleep, but go on when a callback has told something meanwhile.
+
+        :param heard: the last callback that is known
+        """
+        end = time.monotonic() + seconds
+        # Looking costs next to nothing; what it then costs to count a long campaign is kept in bounds.
+        look = max(self._interval, MOST_COUNTING * self._took)
+        while (left := end - time.monotonic()) > look:
+            await asyncio.sleep(look)
+            if await asyncio.to_thread(callbacks.newest, self._ledger, self._scope) != heard:
+                return
+        await asyncio.sleep(max(0.0, left))
 
     async def check_due(self, deadline: float | None = None) -> Progress:
         """
@@ -197,7 +211,10 @@ class Watcher:
                 if isinstance(error, AccountError | ConfigurationError):
                     raise error
             if len(checks) < BATCH:
-                return await asyncio.to_thread(delivery.progress, self._ledger, self._scope)
+                counting = time.monotonic()
+                progress = await asyncio.to_thread(delivery.progress, self._ledger, self._scope)
+                self._took = time.monotonic() - counting
+                return progress
 
     async def _check(
         self, batch: list[Waiting], now: int, deadline: float | None

@@ -17,8 +17,12 @@ from airflow_provider_telekom_sms.ledger.store import Ledger, State
 
 #: The campaign that holds messages which were not sent through the ledger but are waited for.
 WATCHED = "(watched)"
+#: A failure on one channel is final only when the next one had this long after its turn came, seconds.
+FALLBACK_GRACE = 1_800.0
+#: Seconds after a callback until its message is asked for: only to find what never came.
+CALLBACK_PATIENCE = 3_600.0
 
-_m, _p = schema.message.c, schema.plan.c
+_m, _p, _b = schema.message.c, schema.plan.c, schema.callback.c
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,7 @@ class Waiting:
     :param trouble_since: since when it stands in ERROR, or in a failure that a fallback may still mend
     :param fallback: another channel may still deliver it after this one failed
     :param ttl: seconds that the channels before the last one have
+    :param told: a callback came for it, so that more are to be expected
     """
 
     id: int
@@ -62,6 +67,33 @@ class Waiting:
     trouble_since: int | None
     fallback: bool
     ttl: int = 0
+    told: bool = False
+
+
+def patience(code: str, *, fallback: bool, ttl: int) -> float | None:
+    """
+    Give the seconds for which a status must have stood to be final; None where it never is.
+
+    :param fallback: another channel may still deliver what failed on one
+    :param ttl: seconds that the channels before the last one have
+    """
+    if code == api.DeliveryCode.ERROR:
+        return api.ERROR_FINAL_AFTER.total_seconds()
+    if code in api.FINAL_FAILURE:
+        return FALLBACK_GRACE + ttl if fallback else 0.0
+    return 0.0 if code in api.FINAL else None
+
+
+def since_when(code: str, before: str | None, since: int | None, now: int) -> int:
+    """
+    Say since when a message has been in trouble, milliseconds since 1970 UTC.
+
+    :param code: what it is in now
+    :param before: what it was in until now, and ``since`` when
+    """
+    # A failure that follows an ERROR has not stood as long as that.
+    goes_on = before == code or before in api.FINAL_FAILURE
+    return (since if goes_on else None) or now
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +162,11 @@ def due(ledger: Ledger, scope: Scope, limit: int, until: int | None = None) -> t
 
     :param until: only those whose time came before this one, in milliseconds since 1970 UTC
     """
+    told = sa.select(_b.id).where(_b.row_id == _m.id).correlate(schema.message).exists()
     query = (
-        sa.select(_m.id, _m.message_id, _m.delivery_code, _m.state_at, _m.trouble_since, _p.fallback, _p.ttl)
+        sa.select(
+            _m.id, _m.message_id, _m.delivery_code, _m.state_at, _m.trouble_since, _p.fallback, _p.ttl, told
+        )
         .join(schema.plan, _p.id == _m.plan_id)
         .where(sa.text("telekom_sms_message.state = 'accepted' AND NOT is_final"), *scope.where())
         .order_by(_m.next_check_at, _m.id)

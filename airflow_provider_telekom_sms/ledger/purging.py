@@ -21,7 +21,10 @@ from airflow_provider_telekom_sms.ledger.store import Ledger, State
 
 log = logging.getLogger(__name__)
 
-_c, _p, _o, _m = schema.campaign.c, schema.plan.c, schema.owner.c, schema.message.c
+_c, _p, _o, _m, _b = schema.campaign.c, schema.plan.c, schema.owner.c, schema.message.c, schema.callback.c
+
+#: What callbacks are recorded under: they may be about messages of no campaign.
+CALLBACKS = "(callbacks)"
 
 #: State of a campaign that is being deleted: no id leads to it any more.
 _FORGOTTEN = "forgotten"
@@ -60,16 +63,20 @@ class Purged:
     :param messages: whose personal data was erased, or which were deleted with their campaign
     :param campaigns: campaigns that were deleted
     :param left: messages that are as old and keep their data, because they are still to be sent
+    :param callbacks: callbacks that were deleted, without those of deleted campaigns
     """
 
     messages: int
     campaigns: int
     left: int
+    callbacks: int = 0
 
 
 def purge(ledger: Ledger, older_than: timedelta, *, forget: bool = False, actor: str, reason: str) -> Purged:
     """
     Erase numbers, texts, keys and reasons of messages whose last change is longer ago, and plans' summaries.
+
+    Callbacks that came longer ago are deleted. Who opted out stays so.
 
     What tells that a message was sent stays: the campaign still never sends the same number and text (or key)
     twice. Messages that are still to be sent are left, but for those of cancelled campaigns. It goes in small
@@ -99,9 +106,25 @@ def purge(ledger: Ledger, older_than: timedelta, *, forget: bool = False, actor:
         else:
             messages += purger.erase()
             left += purger.left()
+    callbacks = _delete_callbacks(ledger, before, actor, reason)
     if ledger.dialect == "sqlite":
         _clean_file(ledger)
-    return Purged(messages, campaigns, left)
+    return Purged(messages, campaigns, left, callbacks)
+
+
+def _delete_callbacks(ledger: Ledger, before: int, actor: str, reason: str) -> int:
+    # Numbers rise with the time.
+    chunk = sa.select(_b.id).where(_b.received_at < before).order_by(_b.id).limit(CHUNK)
+    deleted = 0
+    while True:
+        with _erasing(ledger) as connection:
+            ids = connection.scalars(chunk).all()
+            if not ids:
+                return deleted
+            connection.execute(schema.callback.delete().where(_b.id.in_(ids)))
+            if not deleted:
+                note(connection, ledger.now(connection), CALLBACKS, "purge", actor, reason)
+        deleted += len(ids)
 
 
 @contextmanager
@@ -202,6 +225,7 @@ class _Purger:
             with _erasing(self._ledger) as connection:
                 ids = connection.scalars(chunk.limit(CHUNK)).all()
                 connection.execute(schema.message.delete().where(_m.id.in_(ids)))
+                connection.execute(schema.callback.delete().where(_b.row_id.in_(ids)))
                 if not ids:
                     # Its plans and tries go with it.
                     connection.execute(schema.campaign.delete().where(_c.id == self._id))

@@ -7,6 +7,8 @@ The tables of the ledger. Times are milliseconds since 1970 UTC, by the database
              1 ── n owner                    one owner per try of a task that sends
              1 ── n action                   what people did to it: settled, paused, cancelled, purged
     rate                                     one row per API key: when its next message may leave
+    callback                                 one row per thing that the API told, about a message or not
+    opt_out                                  numbers whose owner wants no more messages
     throttle                                 one row per alert that is sent once in a while: when it last was
 """
 
@@ -55,7 +57,7 @@ MIGRATIONS = {
         ),
     ),
     2: Migration(
-        frozenset({"telekom_sms_throttle"}),
+        frozenset({"telekom_sms_callback", "telekom_sms_opt_out", "telekom_sms_throttle"}),
         (
             "ALTER TABLE telekom_sms_plan ADD COLUMN ttl INTEGER NOT NULL DEFAULT 0",
             "ALTER TABLE telekom_sms_message ADD COLUMN external_id TEXT",
@@ -221,4 +223,44 @@ throttle = Table(
     Column("number", BigInteger, nullable=False),
     # Since the last one that was sent.
     Column("held_back", BigInteger, nullable=False),
+)
+
+callback = Table(
+    "telekom_sms_callback",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("received_at", BigInteger, nullable=False),
+    # dsn, postback or inbound.
+    Column("kind", String(10), nullable=False),
+    # The same comes more than once: what it is known by.
+    Column("hash", LargeBinary(16), nullable=False, unique=True),
+    Column("message_id", Text),
+    Column("external_id", Text),
+    Column("code", Text),
+    Column("channel", Text),
+    # When it happened, as the API says.
+    Column("occurred_at", BigInteger),
+    # Who wrote, as numbers stand in the messages, or as it came where it is no such number.
+    Column("phone", Text),
+    Column("text", Text),
+    Column("postback_data", Text),
+    # As it came.
+    Column("payload", Text, nullable=False),
+    # The message it was applied to; empty where none is known.
+    Column("campaign_id", Id),
+    Column("row_id", Id),
+    # When to look again for its message, whose sending may not be recorded yet.
+    Column("look_again_at", BigInteger),
+    **COUNTS_UP,
+)
+_b = callback.c
+_partial("telekom_sms_callback_campaign", _b.campaign_id, _b.id, where="campaign_id IS NOT NULL")
+_partial("telekom_sms_callback_row", _b.row_id, where="row_id IS NOT NULL")
+_partial("telekom_sms_callback_waiting", _b.look_again_at, where="look_again_at IS NOT NULL")
+
+opt_out = Table(
+    "telekom_sms_opt_out",
+    metadata,
+    Column("phone", String(12), primary_key=True),
+    Column("at", BigInteger, nullable=False),
 )

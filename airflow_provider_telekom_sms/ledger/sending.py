@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,8 @@ from airflow_provider_telekom_sms.ledger.store import Ledger, State
 
 #: How far a rate limit is stretched, seconds: half ahead, half for turns that came late.
 RATE_WINDOW = 0.2
+#: Milliseconds that the first callback of a message has before the message is asked for.
+FIRST_CALLBACK_MS = 60_000
 
 _c, _p, _o, _m, _r = (
     schema.campaign.c,
@@ -51,6 +54,7 @@ class Outcome:
     :param id: the message's number in the ledger
     :param state: accepted, rejected, in doubt, suppressed, or planned where it surely never left
     :param check_at: when its delivery is first asked for, milliseconds since 1970 UTC; None for now
+    :param calls_back: the API was given our callback URL, so that it is asked only where nothing comes
     """
 
     id: int
@@ -60,6 +64,7 @@ class Outcome:
     reason: str | None = None
     check_at: int | None = None
     keep_text: bool = False
+    calls_back: bool = False
 
 
 def external_id(ledger: Ledger, number: int, given: str | None) -> str:
@@ -70,6 +75,13 @@ def external_id(ledger: Ledger, number: int, given: str | None) -> str:
     :param given: the user's own id, if there is one
     """
     return given or f"{ledger.id}-{number}"
+
+
+def number_in(ledger: Ledger, external_id: str) -> int | None:
+    """Give the number of the message in the ledger that an id was made of; None where it is another's."""
+    ledger_id, _, number = external_id.rpartition("-")
+    ours = ledger_id == ledger.id and re.fullmatch(r"[1-9]\d{0,17}", number, re.ASCII)
+    return int(number) if ours else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,12 +266,16 @@ def _record(connection: Connection, owner: Owner, outcomes: Sequence[Outcome], n
             "new_message_id": o.message_id,
             "new_parts": o.parts,
             "erase": o.state == State.SUPPRESSED or (o.state == State.ACCEPTED and not o.keep_text),
-            "check_at": (o.check_at or now) if o.state == State.ACCEPTED else None,
+            "check_at": _first_check(o, now) if o.state == State.ACCEPTED else None,
             "release": o.state == State.PLANNED,
         }
         for o in outcomes
     ]
     _SETTLE.execute(connection, rows, by_owner=owner.id, now=now)
+
+
+def _first_check(outcome: Outcome, now: int) -> int:
+    return (outcome.check_at or now) + (FIRST_CALLBACK_MS if outcome.calls_back else 0)
 
 
 def _rate_key(rate: RateLimit) -> str:

@@ -148,7 +148,7 @@ def test_another_ledger(context: Callable[..., Any], monkeypatch: pytest.MonkeyP
     purge = TelekomSmsPurgeOperator(
         task_id="purge", older_than=timedelta(milliseconds=1), ledger_conn_id="other"
     )
-    assert purge.execute(context()) == {"messages": 4, "campaigns": 0, "left": 0}
+    assert purge.execute(context()) == {"messages": 4, "campaigns": 0, "left": 0, "callbacks": 0}
     assert [doubt.phone for doubt in actions.in_doubt(here, "jar")] == [
         f"42190300000{n}" for n in (1, 2, 3, 4)
     ]
@@ -158,7 +158,7 @@ def test_purge(context: Callable[..., Any]) -> None:
     ledger = doubtful(open_ledger())
     assert TelekomSmsPurgeOperator(task_id="purge", older_than=1).execute(context())["messages"] == 0
     old = TelekomSmsPurgeOperator(task_id="purge", older_than=1e-9)
-    assert old.execute(context()) == {"messages": 4, "campaigns": 0, "left": 0}
+    assert old.execute(context()) == {"messages": 4, "campaigns": 0, "left": 0, "callbacks": 0}
     [action] = actions.history(ledger, "jar")
     assert (action.action, action.actor, action.reason) == (
         "purge",
@@ -166,7 +166,7 @@ def test_purge(context: Callable[..., Any]) -> None:
         "older than 0:00:00.000086",
     )
     forget = TelekomSmsPurgeOperator(task_id="purge", older_than=1e-9, forget=True)
-    assert forget.execute(context()) == {"messages": 4, "campaigns": 1, "left": 0}
+    assert forget.execute(context()) == {"messages": 4, "campaigns": 1, "left": 0, "callbacks": 0}
 
 
 @pytest.mark.parametrize(
@@ -199,7 +199,7 @@ def test_in_a_dag(run_dag: Callable[..., Any]) -> None:
     run = run_dag(dag)
     assert run.states["given"] == "success"
     assert run.xcom("given")["settled"] == 2
-    assert run.xcom("purge") == {"messages": 0, "campaigns": 0, "left": 0}
+    assert run.xcom("purge") == {"messages": 0, "campaigns": 0, "left": 0, "callbacks": 0}
     assert [run.xcom("mapped", index)["settled"] for index in (0, 1)] == [1, 1]
     # Airflow does not try again what only the author of the DAG can mend.
     assert (run.states["refused"], run.tries["refused"]) == ("failed", 1)

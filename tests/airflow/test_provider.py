@@ -167,8 +167,10 @@ def test_configuration_is_known_to_airflow() -> None:
     from airflow.configuration import conf
 
     assert conf.configuration_description["telekom_sms"]["options"].keys() == {
+        "callback_secret",
         "ledger_conn_id",
         "ledger_path",
+        "stop_words",
     }
 
 

@@ -16,12 +16,12 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_provider_telekom_sms.api import rcs
 from airflow_provider_telekom_sms.api.messages import CallbackUrl, Channel, Recipient, Sms
-from airflow_provider_telekom_sms.campaign import polling
 from airflow_provider_telekom_sms.exceptions import (
     ConfigurationError,
     InvalidMessageError,
 )
 from airflow_provider_telekom_sms.hooks.telekom_sms import TelekomSmsHook
+from airflow_provider_telekom_sms.ledger import delivery
 from airflow_provider_telekom_sms.operators.telekom_sms import (
     TelekomRcsSendOperator,
     TelekomSmsBulkSendOperator,
@@ -538,7 +538,7 @@ class TestFallback:
     def test_a_failure_on_the_last_channel_is_final_after_ttl_and_grace(
         self, sim: Simulator, context: Context, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(polling, "FALLBACK_GRACE", 0.5)
+        monkeypatch.setattr(delivery, "FALLBACK_GRACE", 0.5)
         operator = send(
             recipients="0903000031", sms="Ahoj", channels=[{"type": "rcs", "ttl": 1}, BOTH[1]], **FAST
         )

@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+from sqlalchemy.engine import URL
+
+from airflow_provider_telekom_sms.callbacks.app import Receiver
+from airflow_provider_telekom_sms.ledger.store import Ledger
+from tests.ledger.conftest import Desk
+
+SECRET, OLD_SECRET = "a-secret-that-nobody-guesses", "the-secret-of-last-year"
+PREFIX = "/telekom-sms"
+
+__all__ = ["OLD_SECRET", "PREFIX", "SECRET", "Desk"]
+
+
+class Served:
+    """An ASGI application under uvicorn on loopback, in a thread."""
+
+    def __init__(self, app: Any, **options: Any) -> None:
+        self.app = app
+        self.socket = socket.create_server(("127.0.0.1", 0), backlog=512)
+        self.host = f"http://127.0.0.1:{self.socket.getsockname()[1]}"
+        config = uvicorn.Config(
+            app,
+            **{"lifespan": "off", "log_level": "info", "access_log": False, "log_config": None, **options},
+        )
+        self.server = uvicorn.Server(config)
+        self.thread = threading.Thread(target=self._run, daemon=True)
+        self.thread.start()
+        while not self.server.started:
+            time.sleep(0.005)
+
+    def _run(self) -> None:
+        asyncio.run(self.server.serve(sockets=[self.socket]))
+
+    @property
+    def url(self) -> str:
+        return f"{self.host}{PREFIX}/{SECRET}"
+
+    def ask(
+        self, body: Any = None, path: str = f"{PREFIX}/{SECRET}", method: str = "POST", **headers: str
+    ) -> int:
+        """Give the HTTP status of an answer."""
+        import http.client
+
+        if not isinstance(body, bytes | None):
+            body = json.dumps(body).encode()
+        connection = http.client.HTTPConnection(self.host.partition("//")[2], timeout=60)
+        with contextlib.closing(connection):
+            connection.request(method, path, body, headers)
+            reply = connection.getresponse()
+            reply.read()
+            return reply.status
+
+    def close(self) -> None:
+        self.server.should_exit = True
+        self.thread.join(20)
+        self.socket.close()
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
+def desk(request: pytest.FixtureRequest, tmp_path: Any) -> Iterator[Desk]:
+    if request.param == "sqlite":
+        url = URL.create("sqlite", database=str(tmp_path / "ledger.db"))
+    else:
+        url = request.getfixturevalue("postgres").database()
+    desk = Desk(url)
+    yield desk
+    desk.ledger.close()
+
+
+@pytest.fixture
+def file_desk(tmp_path: Any) -> Iterator[Desk]:
+    desk = Desk(URL.create("sqlite", database=str(tmp_path / "ledger.db")))
+    yield desk
+    desk.ledger.close()
+
+
+@pytest.fixture
+def serve() -> Iterator[Any]:
+    """Serve a receiver of a desk's ledger, or any application."""
+    running: list[Served] = []
+
+    def start(desk: Desk | None = None, app: Any = None, **options: Any) -> Served:
+        if app is None:
+            assert desk
+            app = Receiver([SECRET, OLD_SECRET], lambda: Ledger(desk.url), prefix=PREFIX, stop_words=["STOP"])
+        running.append(Served(app, **options))
+        return running[-1]
+
+    yield start
+    for served in running:
+        served.close()
+
+
+class Process:
+    """The receiver as people run it alone."""
+
+    def __init__(self, url: URL, home: str) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = int(probe.getsockname()[1])
+        self.environment = {
+            **os.environ,
+            "AIRFLOW_HOME": home,
+            "AIRFLOW__TELEKOM_SMS__CALLBACK_SECRET": SECRET,
+            "AIRFLOW_CONN_LEDGER": url.render_as_string(hide_password=False),
+        }
+        sqlite = url.get_backend_name() == "sqlite"
+        self.ledger = ["--ledger-path", str(url.database)] if sqlite else ["--ledger-conn-id", "ledger"]
+        self.start()
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "airflow_provider_telekom_sms.callbacks", "--port", str(self.port)]
+        self.process = subprocess.Popen(
+            [*command, *self.ledger],
+            env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}{PREFIX}/{SECRET}"
+
+    def wait(self) -> None:
+        end = time.monotonic() + 60
+        while time.monotonic() < end:
+            assert self.process.poll() is None, self.process.communicate()[0]
+            with contextlib.suppress(OSError):
+                socket.create_connection(("127.0.0.1", self.port)).close()
+                return
+            time.sleep(0.05)
+        raise AssertionError("it never listened")
+
+    def kill(self) -> str:
+        """Kill it; give what it has printed."""
+        self.process.kill()
+        return self.process.communicate()[0]
+
+    def memory(self) -> int:
+        """Give the most memory that it ever had, in MiB."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        [line] = [line for line in status.splitlines() if line.startswith("VmHWM")]
+        return int(line.split()[1]) // 1024
+
+
+@pytest.fixture
+def process(tmp_path: Any) -> Iterator[Any]:
+    running: list[Process] = []
+
+    def start(desk: Desk) -> Process:
+        running.append(Process(desk.url, str(tmp_path / "airflow")))
+        running[-1].wait()
+        return running[-1]
+
+    yield start
+    for one in running:
+        one.kill()

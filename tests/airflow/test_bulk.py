@@ -344,8 +344,8 @@ class TestRetries:
     def test_an_execution_timeout_loses_and_doubles_nothing(
         self, sim: Simulator, run_dag: Callable[..., Any]
     ) -> None:
-        # It is to strike while messages are sent: what it raises in a callback of the garbage collector, as it may
-        # while they are planned, Python ignores.
+        # It is to strike while messages are sent: what it raises in a callback of the garbage collector, as
+        # it may while they are planned, Python ignores.
         sim.state.settings.latency_ms = 100
         with DAG("bulk_timeout", schedule=None) as dag:
             self.send(

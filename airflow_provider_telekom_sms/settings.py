@@ -21,6 +21,8 @@ CONN_TYPE = "telekom_sms"
 DEFAULT_CONN_ID = "telekom_sms_default"
 DEFAULT_HOST = "https://smsapi.telekom.sk"
 CONNECT_TIMEOUT = 5.0
+#: Recipients of one request of API v2; the manual sets no limit.
+DEFAULT_BATCH_SIZE = 100
 
 
 @dataclass(frozen=True)

@@ -34,8 +34,6 @@ from airflow_provider_telekom_sms.exceptions import (
 
 log = logging.getLogger(__name__)
 
-#: Recipients of one request; the manual sets no limit.
-BATCH_SIZE = 100
 #: HTTP statuses that are about the key or the account, whatever the reply says besides.
 _OF_THE_ACCOUNT = {401: AuthenticationError, 402: CreditError, 403: AuthenticationError}
 #: What stands where an error would, and is none.
@@ -86,9 +84,7 @@ def with_senders(message: Mapping[str, Any], sms: str | None, rcs: str | None) -
     return {**message, **{name: senders[name] | message[name] for name in senders if name in message}}
 
 
-def send_in_batches(
-    token: str, message: Mapping[str, Any], batch_size: int = BATCH_SIZE
-) -> Call[list[Receipt]]:
+def send_in_batches(token: str, message: Mapping[str, Any], batch_size: int) -> Call[list[Receipt]]:
     """
     Send a message to any number of recipients, one request after another (manual v2, message).
 
@@ -232,18 +228,22 @@ def _matched(
         yield found if found is not None and _is_about(found, recipient) else None
 
 
-def _external_id(item: Mapping[str, Any]) -> str:
+def _places(item: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
+    """Give where a part of the reply may name its recipient."""
     inner = item.get("recipient")
-    places = (item, inner) if isinstance(inner, dict) else (item,)
-    given = (place.get(name) for place in places for name in ("externalId", "external_id"))
+    return (item, inner) if isinstance(inner, dict) else (item,)
+
+
+def _external_id(item: Mapping[str, Any]) -> str:
+    given = (place.get(name) for place in _places(item) for name in ("externalId", "external_id"))
     return next((str(one) for one in given if isinstance(one, str | int) and not isinstance(one, bool)), "")
 
 
 def _is_about(item: Mapping[str, Any], recipient: Mapping[str, Any]) -> bool:
     """Tell whether a part of the reply names no other number."""
-    inner = item.get("recipient")
-    places = (item, inner) if isinstance(inner, dict) else (item,)
-    numbers = (place.get(name) for place in places for name in ("phone", "to", "addressTo", "recipient"))
+    numbers = (
+        place.get(name) for place in _places(item) for name in ("phone", "to", "addressTo", "recipient")
+    )
     digits = (re.sub(r"\D", "", str(one)) for one in numbers if isinstance(one, str | int))
     # The national significant number is what all spellings share.
     return all(one[-9:] == recipient["phone"][-9:] for one in digits if len(one) >= 9)

@@ -49,7 +49,7 @@ from airflow_provider_telekom_sms.ledger import sending
 from airflow_provider_telekom_sms.ledger.planning import LEASE_MS, SUPPRESSED, Owner
 from airflow_provider_telekom_sms.ledger.sending import Claimed, Exchange, Outcome, RateLimit
 from airflow_provider_telekom_sms.ledger.store import Ledger, State
-from airflow_provider_telekom_sms.settings import callback_url_for
+from airflow_provider_telekom_sms.settings import DEFAULT_BATCH_SIZE, callback_url_for
 from airflow_provider_telekom_sms.transport import AsyncTransport
 
 log = logging.getLogger(__name__)
@@ -118,7 +118,7 @@ class Engine:
         transport: AsyncTransport,
         *,
         concurrency: int,
-        batch_size: int = v2.BATCH_SIZE,
+        batch_size: int = DEFAULT_BATCH_SIZE,
         plan_id: int | None = None,
         rate: RateLimit | None = None,
         total: int = 0,

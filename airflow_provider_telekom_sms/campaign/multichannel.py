@@ -155,7 +155,7 @@ def channels_of(given: Any, rcs: object, sms: object) -> Any:
     """
     if isinstance(given, list | tuple) and given:
         return [
-            {**channel, "ttl": int(channel["ttl"])} if _is_digits(channel, "ttl") else channel
+            {**channel, "ttl": int(channel["ttl"])} if _has_ttl_as_text(channel) else channel
             for channel in given
         ]
     if given is not None and given != "" and not isinstance(given, list | tuple):
@@ -165,9 +165,9 @@ def channels_of(given: Any, rcs: object, sms: object) -> Any:
     return [{"type": "rcs"}] if sms is None else [{"type": "rcs", "ttl": DEFAULT_TTL}, {"type": "sms"}]
 
 
-def _is_digits(channel: Any, name: str) -> bool:
-    value = channel.get(name) if isinstance(channel, Mapping) else None
-    return isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 10
+def _has_ttl_as_text(channel: Any) -> bool:
+    ttl = channel.get("ttl") if isinstance(channel, Mapping) else None
+    return isinstance(ttl, str) and ttl.isascii() and ttl.isdigit() and len(ttl) < 10
 
 
 def sms_of(given: Any) -> Any:

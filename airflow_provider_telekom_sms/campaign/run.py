@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Literal
 
 from sqlalchemy.engine import URL
 
-from airflow_provider_telekom_sms.api import v2
 from airflow_provider_telekom_sms.campaign.engine import Drained, Engine, run_blocking
 from airflow_provider_telekom_sms.campaign.plan import CampaignSpec, ensure_plan
 from airflow_provider_telekom_sms.campaign.report import write_report
@@ -24,6 +23,7 @@ from airflow_provider_telekom_sms.ledger import planning, reporting, sending
 from airflow_provider_telekom_sms.ledger.planning import Owner
 from airflow_provider_telekom_sms.ledger.sending import RateLimit
 from airflow_provider_telekom_sms.ledger.store import Ledger, State
+from airflow_provider_telekom_sms.settings import DEFAULT_BATCH_SIZE
 
 if TYPE_CHECKING:
     from airflow_provider_telekom_sms.hooks.telekom_sms import TelekomSmsHook
@@ -61,7 +61,7 @@ class Job:
     suppression: SuppressionList | None = None
     sends: bool = True
     concurrency: int = 16
-    batch_size: int = v2.BATCH_SIZE
+    batch_size: int = DEFAULT_BATCH_SIZE
     rate_limit: float | None = None
     yields: bool = False
     own_plan_only: bool = False

@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 from airflow.providers.common.compat.sdk import BaseHook
 
 from airflow_provider_telekom_sms.hooks import connection_form
-from airflow_provider_telekom_sms.settings import CONN_TYPE, DEFAULT_CONN_ID
+from airflow_provider_telekom_sms.settings import CONN_TYPE, DEFAULT_BATCH_SIZE, DEFAULT_CONN_ID
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -189,7 +189,7 @@ class TelekomSmsHook(BaseHook):
         return await self._arun(_send_message(to, text, options))
 
     def send_multichannel(
-        self, message: MultichannelMessage | Mapping[str, Any], *, batch_size: int = 100
+        self, message: MultichannelMessage | Mapping[str, Any], *, batch_size: int = DEFAULT_BATCH_SIZE
     ) -> list[Receipt]:
         """
         Send a message over RCS, SMS or both at once (manual v2, message).
@@ -207,7 +207,7 @@ class TelekomSmsHook(BaseHook):
         return transport.run(make(transport.settings))
 
     async def asend_multichannel(
-        self, message: MultichannelMessage | Mapping[str, Any], *, batch_size: int = 100
+        self, message: MultichannelMessage | Mapping[str, Any], *, batch_size: int = DEFAULT_BATCH_SIZE
     ) -> list[Receipt]:
         """Send a message over RCS, SMS or both at once; the twin of :meth:`send_multichannel`."""
         make = _send_multichannel(message, batch_size)

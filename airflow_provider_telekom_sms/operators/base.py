@@ -19,14 +19,14 @@ from airflow_provider_telekom_sms.operators.errors import not_retried
 from airflow_provider_telekom_sms.operators.fields import (
     PrivateField,
     as_payload,
-    is_template,
+    known,
     reveal,
     show_content,
     show_source,
     show_text,
 )
 from airflow_provider_telekom_sms.operators.waiting import describe, read_event
-from airflow_provider_telekom_sms.settings import DEFAULT_CONN_ID
+from airflow_provider_telekom_sms.settings import DEFAULT_BATCH_SIZE, DEFAULT_CONN_ID
 from airflow_provider_telekom_sms.triggers.telekom_sms import TelekomSmsDeliveryTrigger
 
 if TYPE_CHECKING:
@@ -53,8 +53,6 @@ MESSAGE_FIELDS = (
     "message_type",
     "group_id",
 )
-#: Recipients of one request of API v2.
-BATCH_SIZE = 100
 #: Rows that an error names.
 SHOWN = 10
 #: Seconds between two looks at a campaign that is paused, or at an API that asks to wait without saying how
@@ -312,7 +310,7 @@ class ReceiptsOperator(SendingOperator):
     def __init__(self, *, on_in_doubt: Literal["fail", "resend"] = "fail", **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.on_in_doubt = on_in_doubt
-        self.batch_size = BATCH_SIZE
+        self.batch_size = DEFAULT_BATCH_SIZE
         check_choice(self, "on_in_doubt", "fail", "resend")
 
     def _spec(self) -> CampaignSpec:
@@ -551,28 +549,11 @@ class PlanningOperator(CampaignOperator, MessageOperator):
 
         :param parsing: what is still to be rendered is replaced by something that is right
         """
-        from airflow_provider_telekom_sms.campaign.multichannel import (
-            ANY_CONTENT,
-            Multichannel,
-            channels_of,
-            rcs_of,
-            sms_of,
-            with_defaults,
-        )
+        from airflow_provider_telekom_sms.campaign.multichannel import Multichannel
 
-        def known(value: Any, otherwise: Any) -> Any:
-            return otherwise if parsing and is_template(value) else reveal(value)
-
-        rcs = rcs_of(known(self.rcs, ANY_CONTENT))
-        sms = sms_of(known(self.sms, ANY_CONTENT))
-        if rcs is None and self.rcs is not None:
-            raise wrong("rcs", None, "an RCS message: its template gave nothing")
+        parts = message_parts(self, sender=sender, agent=agent, unicode=unicode, parsing=parsing)
         return Multichannel(
-            channels_of(known(self.channels, None), rcs, sms),
-            known(self.callback_urls, None),
-            with_defaults(rcs, sender=agent),
-            with_defaults(sms, sender=sender, unicode=unicode),
-            plain=rcs is None,
+            parts["channels"], parts["callbackUrls"], parts["rcs"], parts["sms"], plain=parts["rcs"] is None
         )
 
     def _settings(self, **options: Any) -> MessageSettings:
@@ -643,7 +624,7 @@ class DrainingOperator(CampaignOperator, SendingOperator):
         on_rejected: Literal["keep", "resend"] = "keep",
         fail_on: float | Literal["any"] | None = None,
         concurrency: int = 16,
-        batch_size: int = BATCH_SIZE,
+        batch_size: int = DEFAULT_BATCH_SIZE,
         rate_limit: float | None = None,
         **kwargs: Any,
     ) -> None:
@@ -738,6 +719,40 @@ class DrainingOperator(CampaignOperator, SendingOperator):
         delivered = Criteria().successes(by_code)
         undelivered = sum(by_code.values()) - delivered
         return {**summary, "delivered": delivered, "undelivered": undelivered, "delivery": by_code}
+
+
+def message_parts(
+    operator: Any,
+    *,
+    sender: str | None = None,
+    agent: str | None = None,
+    unicode: bool | None = None,
+    parsing: bool = False,
+) -> dict[str, Any]:
+    """
+    Give what an operator's fields say of a message over API v2, unchecked, by the manual's names.
+
+    :param sender: of the SMS, where it names none
+    :param agent: of the RCS message likewise
+    :param unicode: of the SMS likewise
+    :param parsing: what is still to be rendered is replaced by something that is right
+    """
+    from airflow_provider_telekom_sms.campaign.multichannel import (
+        ANY_CONTENT,
+        channels_of,
+        rcs_of,
+        sms_of,
+        with_defaults,
+    )
+
+    rcs = rcs_of(known(operator.rcs, ANY_CONTENT, parsing=parsing))
+    sms = sms_of(known(operator.sms, ANY_CONTENT, parsing=parsing))
+    return {
+        "channels": channels_of(known(operator.channels, None, parsing=parsing), rcs, sms),
+        "callbackUrls": known(operator.callback_urls, None, parsing=parsing),
+        "rcs": with_defaults(rcs, sender=agent),
+        "sms": with_defaults(sms, sender=sender, unicode=unicode),
+    }
 
 
 def identity(context: Context, *, with_map_index: bool = False) -> tuple[str, str]:

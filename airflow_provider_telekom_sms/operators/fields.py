@@ -95,6 +95,16 @@ def show_phones(value: Any) -> str:
     return mask_phone(value)
 
 
+def known(value: Any, otherwise: Any, *, parsing: bool) -> Any:
+    """
+    Give a field's value.
+
+    :param otherwise: what stands in for it where it is still to be rendered
+    :param parsing: it may be, for the DAG is only being parsed
+    """
+    return otherwise if parsing and is_template(value) else reveal(value)
+
+
 def show_recipients(value: Any) -> str:
     """Show numbers masked, with or without the ids that go with them."""
     if isinstance(value, Sequence) and not isinstance(value, str):

@@ -18,6 +18,7 @@ from airflow_provider_telekom_sms.operators.base import (
     ReceiptsOperator,
     check_batch_size,
     in_words,
+    message_parts,
     wrong,
 )
 from airflow_provider_telekom_sms.operators.errors import not_retried
@@ -25,6 +26,7 @@ from airflow_provider_telekom_sms.operators.fields import (
     PrivateField,
     as_payload,
     is_template,
+    known,
     reveal,
     show_content,
     show_phones,
@@ -32,7 +34,7 @@ from airflow_provider_telekom_sms.operators.fields import (
     show_source,
     show_text,
 )
-from airflow_provider_telekom_sms.settings import DEFAULT_CONN_ID
+from airflow_provider_telekom_sms.settings import DEFAULT_BATCH_SIZE, DEFAULT_CONN_ID
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -201,7 +203,7 @@ class TelekomRcsSendOperator(ReceiptsOperator):
         priority: int | str | None = None,
         group_id: int | str | None = None,
         callback_urls: Sequence[Mapping[str, Any] | CallbackUrl] | None = None,
-        batch_size: int = 100,
+        batch_size: int = DEFAULT_BATCH_SIZE,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -231,48 +233,21 @@ class TelekomRcsSendOperator(ReceiptsOperator):
         :param parsing: what is still to be rendered is replaced by something that is right
         """
         from airflow_provider_telekom_sms.api.messages import MultichannelMessage
-        from airflow_provider_telekom_sms.campaign.multichannel import (
-            ANY_CONTENT,
-            ANY_RECIPIENT,
-            channels_of,
-            rcs_of,
-            sms_of,
-            with_defaults,
-        )
-
-        def known(value: Any, otherwise: Any) -> Any:
-            return otherwise if parsing and is_template(value) else reveal(value)
-
-        rcs = rcs_of(known(self.rcs, ANY_CONTENT))
-        sms = sms_of(known(self.sms, ANY_CONTENT))
-        if rcs is None and self._wants_rcs:
-            raise wrong("rcs", None, "an RCS message: its template gave nothing")
-        recipients, problems = self._recipients(known(self.recipients, [ANY_RECIPIENT]))
-        given = {
-            "recipients": recipients,
-            "channels": channels_of(known(self.channels, None), rcs, sms),
-            "callbackUrls": known(self.callback_urls, None),
-            "rcs": with_defaults(rcs, sender=agent),
-            "sms": with_defaults(sms, sender=sender),
-        }
-        return self._checked(
-            MultichannelMessage, {name: part for name, part in given.items() if part is not None}, problems
-        )
-
-    @staticmethod
-    def _checked(
-        model: type[MultichannelMessage], given: dict[str, Any], problems: list[str]
-    ) -> MultichannelMessage:
-        """Check a message, and tell its problems together with those of its numbers."""
+        from airflow_provider_telekom_sms.campaign.multichannel import ANY_RECIPIENT
         from airflow_provider_telekom_sms.exceptions import InvalidMessageError
 
+        parts = message_parts(self, sender=sender, agent=agent, parsing=parsing)
+        if parts["rcs"] is None and self._wants_rcs:
+            raise wrong("rcs", None, "an RCS message: its template gave nothing")
+        recipients, problems = self._recipients(known(self.recipients, [ANY_RECIPIENT], parsing=parsing))
+        given = {"recipients": recipients, **{n: part for n, part in parts.items() if part is not None}}
         message = None
         try:
-            message = model.check(given)
+            message = MultichannelMessage.check(given)
         except InvalidMessageError as error:
-            problems = [*problems, str(error)]
+            problems.append(str(error))
         if message is not None and not problems:
-            problems = list(_two_ids(message))
+            problems += _two_ids(message)
         if message is None or problems:
             raise InvalidMessageError("; ".join(problems))
         return message

@@ -176,9 +176,11 @@ class Engine:
         """Read what messages are sent with before any is claimed: what cannot be read puts none in doubt."""
         found = sending.parameters(self._ledger, self._owner, self._plan_id)
         self._settings = {plan: MessageSettings.from_json(settings) for plan, settings in found.items()}
-        # Built here and not with the first message: rules may be stricter than those it was planned by.
-        if any(settings.content or settings.multichannel for settings in self._settings.values()):
-            self._unit = max(self._concurrency, self._batch_size)
+        for settings in self._settings.values():
+            # Built here and not with the first message: rules may be stricter than those it was planned by.
+            _ = settings.content
+            if settings.multichannel is not None:
+                self._unit = max(self._concurrency, self._batch_size)
         self._callback_url = callback_url_for(self._transport.settings)
 
     async def _keep_books(self, thread: ThreadPoolExecutor) -> None:

@@ -309,6 +309,19 @@ def test_a_plan_that_is_no_longer_allowed_is_told_and_nothing_is_claimed(
     assert bench.states() == {"planned": 5}
 
 
+def test_every_plan_is_built_before_anything_is_claimed(bench: Bench) -> None:
+    for slot, text in (("first", "Prvá"), ("second", "Druhá")):
+        spec = bench.spec(bench.rows(5), settings=over_v2({"text": text}))
+        run_job(bench.ledger, bench.hook, Job("campaign", slot, spec, sends=False), bench.stop)  # type: ignore[arg-type]
+    kept = json.loads(over_v2({"text": "Druhá", "nonsense": 1}).to_json())
+    with bench.ledger.transaction() as connection:
+        change = schema.plan.update().where(schema.plan.c.slot == "second")
+        connection.execute(change.values(parameters=json.dumps(kept)))
+    with pytest.raises(InvalidMessageError, match="nonsense"):
+        run_job(bench.ledger, bench.hook, Job("campaign", "send"), bench.stop)  # type: ignore[arg-type]
+    assert bench.states() == {"planned": 10}
+
+
 def test_a_fault_of_ours_ends_the_campaign(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(*_: Any) -> None:
         raise RuntimeError

@@ -213,22 +213,9 @@ def _url(options: argparse.Namespace) -> URL:
         return URL.create("sqlite", database=str(Path(options.ledger_path).absolute()))
     # Airflow logs to stdout, where what we print may be read as JSON.
     with redirect_stdout(sys.stderr):
-        from airflow_provider_telekom_sms.ledger.location import ledger_url
+        from airflow_provider_telekom_sms.ledger.location import find_outside_a_task, ledger_url
 
-        return ledger_url(options.ledger_conn_id, find=_connection)
-
-
-def _connection(conn_id: str) -> Any:
-    """Find a connection where Airflow's servers do; ``airflow.sdk`` asks them, which only a task can."""
-    from airflow.models import Connection
-    from airflow.providers.common.compat.sdk import AirflowNotFoundException
-
-    try:
-        return Connection.get_connection_from_secrets(conn_id)
-    except AirflowNotFoundException:
-        raise ConfigurationError(
-            f"ledger_conn_id: found {conn_id!r}; Airflow has no such connection, or its database is away"
-        ) from None
+        return ledger_url(options.ledger_conn_id, find=find_outside_a_task)
 
 
 def _require_ledger(path: Path) -> None:

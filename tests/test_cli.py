@@ -21,7 +21,7 @@ import pytest
 from sqlalchemy.engine import URL
 
 from airflow_provider_telekom_sms import cli
-from airflow_provider_telekom_sms.ledger import actions, planning, reporting, sending
+from airflow_provider_telekom_sms.ledger import actions, location, planning, reporting, sending
 from airflow_provider_telekom_sms.ledger.planning import PlannedRow
 from airflow_provider_telekom_sms.ledger.sending import Outcome
 from airflow_provider_telekom_sms.ledger.store import Ledger, State
@@ -114,7 +114,7 @@ def desk(
         connection |= {"password": url.password, "schema": url.database}
         monkeypatch.setenv("AIRFLOW_CONN_LEDGER", json.dumps(connection))
         where = ["--ledger-conn-id", "ledger"]
-        cli._connection("ledger")  # what Airflow has to say, it says the first time
+        location.find_outside_a_task("ledger")  # what Airflow has to say, it says the first time
     ledger = Ledger(url)
     yield Desk(ledger, where, capsys)
     ledger.close()

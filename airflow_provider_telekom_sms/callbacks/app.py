@@ -282,12 +282,11 @@ def configured(
     def open_ledger() -> Ledger:
         from sqlalchemy.engine import URL
 
-        from airflow_provider_telekom_sms.cli import _connection
-        from airflow_provider_telekom_sms.ledger.location import ledger_url
+        from airflow_provider_telekom_sms.ledger.location import find_outside_a_task, ledger_url
 
         if ledger_path is not None:
             return Ledger(URL.create("sqlite", database=ledger_path))
-        return Ledger(ledger_url(ledger_conn_id, find=_connection))
+        return Ledger(ledger_url(ledger_conn_id, find=find_outside_a_task))
 
     stop_words = [word.strip() for word in words if word.strip()]
     return Receiver(secrets, open_ledger, prefix=prefix, stop_words=stop_words)

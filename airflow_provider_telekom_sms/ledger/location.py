@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.engine import URL
 
@@ -60,6 +60,19 @@ def ledger_url(ledger_conn_id: str | None = None, *, find: Callable[[str], Conne
     if not Path(path).is_absolute():
         raise ConfigurationError(f"[{SECTION}] ledger_path: found {path!r}, allowed is an absolute path")
     return URL.create("sqlite", database=path)
+
+
+def find_outside_a_task(conn_id: str) -> Any:
+    """Find a connection where Airflow's servers do; ``airflow.sdk`` asks them, which only a task can."""
+    from airflow.models import Connection
+    from airflow.providers.common.compat.sdk import AirflowNotFoundException
+
+    try:
+        return Connection.get_connection_from_secrets(conn_id)
+    except AirflowNotFoundException:
+        raise ConfigurationError(
+            f"ledger_conn_id: found {conn_id!r}; Airflow has no such connection, or its database is away"
+        ) from None
 
 
 def _refuse_remote(executors: str) -> None:

@@ -19,7 +19,7 @@ from sqlalchemy.engine import URL
 
 from airflow_provider_telekom_sms.callbacks.app import Receiver
 from airflow_provider_telekom_sms.ledger.store import Ledger
-from tests.ledger.conftest import Desk
+from tests.ledger.conftest import Desk, opened
 
 SECRET, OLD_SECRET = "a-secret-that-nobody-guesses", "the-secret-of-last-year"
 PREFIX = "/telekom-sms"
@@ -73,21 +73,13 @@ class Served:
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
-def desk(request: pytest.FixtureRequest, tmp_path: Any) -> Iterator[Desk]:
-    if request.param == "sqlite":
-        url = URL.create("sqlite", database=str(tmp_path / "ledger.db"))
-    else:
-        url = request.getfixturevalue("postgres").database()
-    desk = Desk(url)
-    yield desk
-    desk.ledger.close()
+def desk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Desk]:
+    yield from opened(request.param, request, tmp_path)
 
 
 @pytest.fixture
-def file_desk(tmp_path: Any) -> Iterator[Desk]:
-    desk = Desk(URL.create("sqlite", database=str(tmp_path / "ledger.db")))
-    yield desk
-    desk.ledger.close()
+def file_desk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Desk]:
+    yield from opened("sqlite", request, tmp_path)
 
 
 @pytest.fixture

@@ -80,9 +80,9 @@ class Desk:
         return dict(zip(names, values, strict=True))
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def desk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Desk]:
-    if request.param == "sqlite":
+def opened(database: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Desk]:
+    """Give an empty ledger in one of the databases, and close it afterwards."""
+    if database == "sqlite":
         url = URL.create("sqlite", database=str(tmp_path / "ledger.db"))
     else:
         url = request.getfixturevalue("postgres").database()
@@ -91,12 +91,15 @@ def desk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Desk]:
     desk.ledger.close()
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def desk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Desk]:
+    yield from opened(request.param, request, tmp_path)
+
+
 @pytest.fixture
-def file_desk(tmp_path: Path) -> Iterator[Desk]:
+def file_desk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Desk]:
     """A ledger in a file, for what only files do."""
-    desk = Desk(URL.create("sqlite", database=str(tmp_path / "ledger.db")))
-    yield desk
-    desk.ledger.close()
+    yield from opened("sqlite", request, tmp_path)
 
 
 @pytest.fixture

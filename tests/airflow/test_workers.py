@@ -314,12 +314,17 @@ def request(place: Place, run_id: str) -> Any:
 
 
 def answer(place: Place, run_id: str, option: str) -> None:
-    # As long as a person needs at least. Airflow 3.3.2 fails a task that is answered before its scheduler has
-    # heard that the task's process ended: it takes the old message for one about the new process.
-    time.sleep(5)
+    # Airflow 3.3.2 fails a task that is answered before its scheduler has heard that its process ended: it
+    # takes the old message for one about the new process. No person is so quick, but machines may be slow.
+    task = f"dag_id='{APPROVED}', task_id='approve', run_id='{run_id}'"
+    ended = f"state success for task instance TaskInstanceKey({task}"
+    log = place.home / "standalone.log"
+    place.airflow.wait_until("the end of the process that asked", 120, lambda: ended in log.read_text())
     path = f"/api/v2/dags/{APPROVED}/dagRuns/{run_id}/taskInstances/approve/-1/hitlDetails"
     place.airflow.call(path, {"chosen_options": [option]}, "PATCH")
     place.airflow.wait_until("the end", 120, partial(has_ended, place.airflow, APPROVED, run_id))
+    if state_of(place.airflow, APPROVED, run_id) == "failed":
+        print(*(line for line in log.read_text().splitlines() if run_id in line), sep="\n")
 
 
 def states(place: Place, run_id: str) -> dict[str, set[str]]:

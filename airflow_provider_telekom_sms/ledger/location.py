@@ -57,9 +57,7 @@ def ledger_url(ledger_conn_id: str | None = None, *, find: Callable[[str], Conne
         _refuse_remote(conf.get("core", "executor", fallback=""))
         home = os.environ.get("AIRFLOW_HOME", "~/airflow")
         path = str(Path(os.path.expandvars(home)).expanduser() / FILE)
-    if not Path(path).is_absolute():
-        raise ConfigurationError(f"[{SECTION}] ledger_path: found {path!r}, allowed is an absolute path")
-    return URL.create("sqlite", database=path)
+    return _file(path, f"[{SECTION}] ledger_path")
 
 
 def find_outside_a_task(conn_id: str) -> Any:
@@ -103,10 +101,18 @@ def _opened(url: URL, pid: int, file: tuple[int, int] | None) -> Ledger:
     return Ledger(url)
 
 
+def _file(path: str, setting: str) -> URL:
+    # None, and SQLite would keep the ledger in memory; a relative one depends on who runs.
+    if not Path(path).is_absolute():
+        raise ConfigurationError(f"{setting}: found {path!r}, allowed is an absolute path of a SQLite file")
+    return URL.create("sqlite", database=path)
+
+
 def _url(connection: Connection) -> URL:
     kind, extra = connection.conn_type, connection.extra_dejson
     if kind == "sqlite":
-        return URL.create("sqlite", database=connection.host)
+        # From JSON and the form the path is the host; "sqlite:////var/lib/ledger.db" makes it the schema.
+        return _file(connection.host or connection.schema or "", f"connection {connection.conn_id!r}")
     if kind in ("postgres", "postgresql"):
         return URL.create(
             "postgresql",

@@ -39,12 +39,25 @@ def test_a_connection(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     assert url.query == {name: str(value) for name, value in ours.items()}
 
 
-def test_a_sqlite_connection(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize("as_uri", [False, True])
+def test_a_sqlite_connection(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, as_uri: bool) -> None:
     path = tmp_path / "other.db"
-    monkeypatch.setenv("AIRFLOW_CONN_LEDGER", json.dumps({"conn_type": "sqlite", "host": str(path)}))
+    as_json = json.dumps({"conn_type": "sqlite", "host": str(path)})
+    monkeypatch.setenv("AIRFLOW_CONN_LEDGER", f"sqlite:///{path}" if as_uri else as_json)
     monkeypatch.setenv("AIRFLOW__TELEKOM_SMS__LEDGER_CONN_ID", "ledger")
     assert open_ledger().url.database == str(path)
     assert path.exists()
+
+
+@pytest.mark.parametrize("found", ["sqlite://", "sqlite://ledger.db", '{"conn_type": "sqlite"}'])
+def test_a_sqlite_connection_without_a_whole_path_is_refused(
+    monkeypatch: pytest.MonkeyPatch, found: str
+) -> None:
+    """Without a path SQLite would keep the ledger in memory, and a retry would send all again."""
+    monkeypatch.setenv("AIRFLOW_CONN_LEDGER", found)
+    monkeypatch.setenv("AIRFLOW__TELEKOM_SMS__LEDGER_CONN_ID", "ledger")
+    with pytest.raises(ConfigurationError, match=r"connection 'ledger': found '.*', allowed is an absolute"):
+        open_ledger()
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,11 @@ import asyncio
 import contextlib
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -102,7 +104,7 @@ def serve() -> Iterator[Any]:
 class Process:
     """The receiver as people run it alone."""
 
-    def __init__(self, url: URL, home: str) -> None:
+    def __init__(self, url: URL, home: str, **given: str) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = int(probe.getsockname()[1])
@@ -111,26 +113,36 @@ class Process:
             "AIRFLOW_HOME": home,
             "AIRFLOW__TELEKOM_SMS__CALLBACK_SECRET": SECRET,
             "AIRFLOW_CONN_LEDGER": url.render_as_string(hide_password=False),
+            **given,
         }
         sqlite = url.get_backend_name() == "sqlite"
         self.ledger = ["--ledger-path", str(url.database)] if sqlite else ["--ledger-conn-id", "ledger"]
         self.start()
 
+    def command(self) -> list[str]:
+        module = "airflow_provider_telekom_sms.callbacks"
+        return [sys.executable, "-m", module, "--port", str(self.port), *self.ledger]
+
     def start(self) -> None:
-        command = [sys.executable, "-m", "airflow_provider_telekom_sms.callbacks", "--port", str(self.port)]
+        # To a file: a server that is not read from would stand still once the pipe is full.
+        self.output = tempfile.TemporaryFile("w+")  # noqa: SIM115 closed when it is killed
         self.process = subprocess.Popen(
-            [*command, *self.ledger],
-            env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            self.command(), env=self.environment, stdout=self.output, stderr=subprocess.STDOUT,
+            start_new_session=True,
         )  # fmt: skip
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}{PREFIX}/{SECRET}"
 
+    def printed(self) -> str:
+        self.output.seek(0)
+        return self.output.read()
+
     def wait(self) -> None:
-        end = time.monotonic() + 60
+        end = time.monotonic() + 120
         while time.monotonic() < end:
-            assert self.process.poll() is None, self.process.communicate()[0]
+            assert self.process.poll() is None, self.printed()
             with contextlib.suppress(OSError):
                 socket.create_connection(("127.0.0.1", self.port)).close()
                 return
@@ -138,9 +150,13 @@ class Process:
         raise AssertionError("it never listened")
 
     def kill(self) -> str:
-        """Kill it; give what it has printed."""
-        self.process.kill()
-        return self.process.communicate()[0]
+        """Kill it with all its children; give what it has printed."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(20)
+        printed = self.printed()
+        self.output.close()
+        return printed
 
     def memory(self) -> int:
         """Give the most memory that it ever had, in MiB."""
@@ -149,12 +165,34 @@ class Process:
         return int(line.split()[1]) // 1024
 
 
+class ApiServer(Process):
+    """The receiver as a plugin of Airflow's API server."""
+
+    def __init__(self, url: URL, home: str) -> None:
+        given = {"AIRFLOW_HOME": home, "AIRFLOW__CORE__LOAD_EXAMPLES": "False"}
+        migrate = [sys.executable, "-m", "airflow", "db", "migrate"]
+        subprocess.run(migrate, env={**os.environ, **given}, check=True, capture_output=True, timeout=120)
+        super().__init__(url, home, **given, AIRFLOW__TELEKOM_SMS__LEDGER_CONN_ID="ledger")
+
+    def command(self) -> list[str]:
+        return [
+            sys.executable,
+            "-m",
+            "airflow",
+            "api-server",
+            "--port",
+            str(self.port),
+            "--host",
+            "127.0.0.1",
+        ]
+
+
 @pytest.fixture
 def process(tmp_path: Any) -> Iterator[Any]:
     running: list[Process] = []
 
-    def start(desk: Desk) -> Process:
-        running.append(Process(desk.url, str(tmp_path / "airflow")))
+    def start(desk: Desk, kind: type[Process] = Process) -> Process:
+        running.append(kind(desk.url, str(tmp_path / "airflow")))
         running[-1].wait()
         return running[-1]
 

@@ -15,6 +15,7 @@ import pytest
 from airflow_provider_telekom_sms.ledger import callbacks, sending
 from airflow_provider_telekom_sms.ledger.sending import Outcome
 from airflow_provider_telekom_sms.ledger.store import State
+from tests.callbacks.conftest import SECRET, ApiServer, Process
 
 CONNECTIONS = 50
 #: What the API may tell of a message, in the order in which it does.
@@ -140,22 +141,36 @@ async def test_ten_thousand_callbacks(desk, process):
 
 
 @pytest.mark.slow
-async def test_none_is_lost_when_the_receiver_is_killed(desk, process):
+@pytest.mark.parametrize("kind", [Process, ApiServer])
+async def test_none_is_lost_when_the_receiver_is_killed(desk, process, kind):
     """The operator calls again what was not answered with 2xx; here after half a second, not 5 minutes."""
-    receiver = process(desk)
+    receiver = await asyncio.to_thread(process, desk, kind)
     storm = await asyncio.to_thread(prepare, desk, 7_200)
-    kills, killed_at = 0, [len(storm.bodies) * share // 10 for share in (1, 3, 5, 7, 9)]
-    printed = []
+    killed_at = [len(storm.bodies) * share // 10 for share in (1, 3, 5, 7, 9)]
+    printed, memory, stops = [], [], []
 
     def kill(number):
-        nonlocal kills
-        if kills < len(killed_at) and number >= killed_at[kills]:
-            kills += 1
+        if len(stops) < len(killed_at) and number >= killed_at[len(stops)]:
+            memory.append(receiver.memory())
             printed.append(receiver.kill())
+            stops.append(time.monotonic())
             receiver.start()
 
-    answers = await send(receiver.url, storm.bodies, tries=200, pause=0.5, on_answer=kill)
-    assert kills == len(killed_at)
+    await send(receiver.url, storm.bodies[:1])  # it opens the ledger
+    for wrong in (SECRET + "x", SECRET.upper(), "", "x/" + SECRET):
+        url = receiver.url.replace(SECRET, wrong)
+        assert await send(url, storm.bodies[:20]) == {404: 20}
+    assert desk.sql("SELECT count(*) FROM telekom_sms_callback") == [(1,)]
+    began = time.monotonic()
+    answers = await send(receiver.url, storm.bodies, tries=400, pause=0.5, on_answer=kill)
+    seconds = time.monotonic() - began
+    print(
+        f"{kind.__name__}: {len(storm.bodies)} callbacks in {seconds:.0f} s with {len(stops)} kills and "
+        f"starts; at most {max(memory)} MiB"
+    )
+    assert len(stops) == len(killed_at)
     assert set(answers) == {200, 400}
     check(desk, storm)
-    assert "Traceback" not in "".join(printed)
+    said = "".join([*printed, receiver.printed()])
+    assert SECRET not in said
+    assert "Traceback" not in said

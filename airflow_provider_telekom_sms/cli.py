@@ -119,6 +119,9 @@ def _add_looking(add: Any) -> None:
     doubts = add("in-doubt", "list messages that may have been sent or not")
     doubts.add_argument("--limit", type=_count, default=50, metavar="N", help="only the first (50)")
     doubts.add_argument("--numbers", action="store_true", help="show whole numbers")
+    opted = add("opt-outs", "list numbers whose owner wants no more messages, newest first", campaign=False)
+    opted.add_argument("--limit", type=_count, default=50, metavar="N", help="only the first (50)")
+    opted.add_argument("--numbers", action="store_true", help="show whole numbers")
     report = add("report", "write an outcome for every row")
     report.add_argument("path", metavar="PATH", help=".csv or .parquet; it holds whole numbers")
 
@@ -138,6 +141,11 @@ def _add_acting(add: Any) -> None:
     _add_who(add("pause", "send nothing more until it is resumed"))
     _add_who(add("resume", "let the next try go on with what was paused"))
     _add_who(add("cancel", "send nothing more, ever"), asks=True)
+    for name, text in (
+        ("opt-out", "note that somebody wants no more messages"),
+        ("opt-in", "note that somebody wants messages again"),
+    ):
+        add(name, text, campaign=False).add_argument("number", metavar="NUMBER", help="in any usual spelling")
     purge = add("purge", "erase the personal data of old messages", campaign=False)
     purge.add_argument(
         "--older-than",
@@ -362,7 +370,7 @@ def _in_doubt(ledger: Ledger, options: argparse.Namespace) -> None:
         return
     _print_table(rows)
     total = len(rows)
-    if options.limit is not None and total >= options.limit:
+    if total >= options.limit:
         total = len(actions.in_doubt(ledger, options.campaign))
     print(f"{len(rows)} of {total} messages in doubt")
 
@@ -374,6 +382,22 @@ def _report(ledger: Ledger, options: argparse.Namespace) -> None:
     check_path(options.path)
     write_report(ledger, reporting.campaign_number(ledger, options.campaign), options.path)
     _say(options, f"The report is in {options.path}", campaign=options.campaign, report=options.path)
+
+
+def _opt_outs(ledger: Ledger, options: argparse.Namespace) -> None:
+    from airflow_provider_telekom_sms.api.phone import mask_phone
+    from airflow_provider_telekom_sms.ledger import opt_outs
+
+    total, found = opt_outs.newest(ledger, options.limit)
+    rows = [
+        {"number": f"+{phone}" if options.numbers else mask_phone(phone), "since": _time(at)}
+        for phone, at in found
+    ]
+    if options.output == "json":
+        _print_json(rows)
+        return
+    _print_table(rows)
+    print(f"{len(rows)} of {total} numbers")
 
 
 # --- acting -------------------------------------------------------------------------------------------------
@@ -440,6 +464,18 @@ def _change(ledger: Ledger, options: argparse.Namespace) -> None:
     old = act(ledger, options.campaign, **_who(options))
     told = f"is {new}, and was {old}" if old != new else f"was {old} already"
     _say(options, f"Campaign {options.campaign!r} {told}", campaign=options.campaign, was=old, state=new)
+
+
+def _opt(ledger: Ledger, options: argparse.Namespace) -> None:
+    from airflow_provider_telekom_sms.api.phone import mask_phone, parse_mobile
+    from airflow_provider_telekom_sms.ledger import opt_outs
+
+    phone = parse_mobile(options.number)
+    out = options.command == "opt-out"
+    changed = (opt_outs.opt_out if out else opt_outs.opt_in)(ledger, phone)
+    told = "wants no more messages" if out else "wants messages"
+    sentence = f"{mask_phone(phone)} {told}{'' if changed else '; so it was already'}"
+    _say(options, sentence, number=mask_phone(phone), opted_out=out, changed=changed)
 
 
 def _purge(ledger: Ledger, options: argparse.Namespace) -> None:
@@ -552,10 +588,13 @@ _COMMANDS = {
     "campaigns": _campaigns,
     "show": _show,
     "in-doubt": _in_doubt,
+    "opt-outs": _opt_outs,
     "report": _report,
     "settle": _settle,
     "pause": _change,
     "resume": _change,
     "cancel": _change,
+    "opt-out": _opt,
+    "opt-in": _opt,
     "purge": _purge,
 }

@@ -32,7 +32,7 @@ from airflow_provider_telekom_sms.api.delivery import (
     supersedes,
 )
 from airflow_provider_telekom_sms.exceptions import InvalidPhoneNumberError
-from airflow_provider_telekom_sms.ledger import delivery, schema
+from airflow_provider_telekom_sms.ledger import delivery, opt_outs, schema
 from airflow_provider_telekom_sms.ledger.bulk import Bulk, Values
 from airflow_provider_telekom_sms.ledger.delivery import Scope
 from airflow_provider_telekom_sms.ledger.planning import insert_into
@@ -46,7 +46,7 @@ FIRST_LOOK, LAST_LOOK = 1_000, 3_600_000
 #: One writer at a time: what has a higher number was committed later, so readers may go by the number.
 _TURN = 7_305_801_216
 
-_b, _m, _p, _o = schema.callback.c, schema.message.c, schema.plan.c, schema.opt_out.c
+_b, _m, _p = schema.callback.c, schema.message.c, schema.plan.c
 #: The columns of a callback that say whose it is and what it tells.
 _TELLS = (_b.id, _b.received_at, _b.message_id, _b.external_id, _b.kind, _b.code, _b.occurred_at)
 
@@ -178,10 +178,9 @@ def _opt_out(
         for one in told
         if any(_first_word(one[name]) in words for name in ("text", "postback_data"))
     }
-    numbers = [phone for phone in wants_no_more if phone and len(phone) == 12 and phone.isdecimal()]
-    if numbers:
-        insert = insert_into(connection, schema.opt_out).on_conflict_do_nothing(index_elements=["phone"])
-        connection.execute(insert, [{"phone": phone, "at": now} for phone in sorted(numbers)])
+    # What is no such number stays as it came; no campaign could send to it.
+    numbers = {phone for phone in wants_no_more if phone and len(phone) == 12 and phone.isdecimal()}
+    opt_outs.add(connection, numbers, now)
 
 
 def _first_word(text: str | None) -> str:

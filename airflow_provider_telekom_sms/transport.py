@@ -49,6 +49,7 @@ from airflow_provider_telekom_sms.exceptions import (
     TelekomSmsError,
     UnreadableReplyError,
 )
+from airflow_provider_telekom_sms.pacing import Pace
 from airflow_provider_telekom_sms.settings import CONNECT_TIMEOUT, Settings
 
 if TYPE_CHECKING:
@@ -201,7 +202,7 @@ class _Base:
     ) -> None:
         self.settings = settings
         self.session = session or Session()
-        self._retry = retry_policy(retry_for)
+        self._retry, self._retry_for = retry_policy(retry_for), retry_for
         self._proxy = settings.proxy or self._environment_proxy()
         self._token = settings.token.encode()
 
@@ -432,7 +433,7 @@ class AsyncTransport(_Base):
         context = await asyncio.to_thread(ssl_context, self.settings.verify)
         self._http = _aiohttp_session(self.settings, context)
         # Who waits for a connection waits here, where no time-out can be taken for one of a request.
-        self._slots = asyncio.Semaphore(self._connections)
+        self._pace = Pace(self._connections, self._retry_for)
         self._login = self._keeper = None
         if self.settings.auth == "session":
             self._keeper = asyncio.create_task(self._keep_session())
@@ -455,6 +456,10 @@ class AsyncTransport(_Base):
         """
         if self.settings.auth == "session":
             await self._session_id()
+
+    def break_off(self) -> None:
+        """Try nothing again, and let nothing wait that has not left; what is under way is awaited."""
+        self._pace.break_off()
 
     async def run(self, call: Call[T]) -> T:
         """
@@ -492,7 +497,7 @@ class AsyncTransport(_Base):
                 raise failure
             return await self._exchange(request)
 
-        return await tenacity.AsyncRetrying(**self._retry)(exchange)
+        return await tenacity.AsyncRetrying(**self._retry, sleep=self._pace.sleep)(exchange)
 
     async def _session_id(self) -> str:
         if pause := self._pause():
@@ -540,14 +545,21 @@ class AsyncTransport(_Base):
 
     async def _exchange(self, request: Request) -> Response:
         failure: TelekomSmsError
-        async with self._slots:
-            self._used = time.monotonic()
-            try:
-                return await self._send(request)
-            except TelekomSmsError:
-                raise
-            except Exception as error:
-                failure = self._failure(error)
+        began = await self._pace.begin()
+        self._used = time.monotonic()
+        try:
+            reply = await self._send(request)
+            self._pace.answered()
+            return reply
+        except RateLimitedError as error:
+            self._pace.slow_down(began, error.retry_after)
+            raise
+        except TelekomSmsError:
+            raise
+        except Exception as error:
+            failure = self._failure(error)
+        finally:
+            self._pace.end()
         # Raised out here so that the client's own error, which may quote the URL, is not chained to it.
         raise failure
 

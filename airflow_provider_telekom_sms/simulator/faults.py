@@ -7,7 +7,8 @@ name           what happens (* the option ``taken`` chooses whether the API hand
 hang           * handled, then no reply for ``seconds``; not handled: the connection is aborted after them
 drop_before    the connection is aborted, nothing was taken
 drop_after     handled, then the connection is aborted without a reply
-429            plain text; ``retry_after`` seconds (or a header verbatim), ``as_date`` for an HTTP date
+429            plain text; ``retry_after`` seconds (or a header verbatim), ``as_date`` for an HTTP date;
+               with ``per_second`` only what comes more often
 503            * plain text; not handled unless ``taken``
 html           * HTTP 200 with a page; not handled unless ``taken``
 cut            handled, half the reply is sent under the whole Content-Length, then the connection closes
@@ -30,6 +31,8 @@ than ``times``. Of several faults the first that hits wins. Those of sessions sp
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from random import Random
@@ -84,6 +87,7 @@ class Fault:
     :param seconds: for hang
     :param retry_after: for 429: seconds, or a header verbatim
     :param as_date: for 429: write ``retry_after`` as an HTTP date
+    :param per_second: for 429: so many requests a second are let through
     :param code: for error; a number is answered as one
     :param description: for error
     :param level: for error: ``result``, ``message`` or ``body``
@@ -104,6 +108,7 @@ class Fault:
     seconds: float = 60.0
     retry_after: float | str | None = None
     as_date: bool = False
+    per_second: float | None = None
     code: str | int = "UNKNOWN_ERROR"
     description: str = ""
     level: str = "result"
@@ -139,7 +144,12 @@ class Fault:
         if self.numbers is not None:
             numbers = [self.numbers] if isinstance(self.numbers, str) else self.numbers
             self.numbers = frozenset(_significant(number) for number in numbers)
+        if self.per_second is not None:
+            self.per_second = float(self.per_second)
+            if self.name != "429" or not 0 < self.per_second < math.inf:
+                raise ValueError("per_second is an option of 429, and more than 0")
         self._random = Random(self.seed)  # noqa: S311 - repeatable, not secret
+        self._full_at = 0.0
 
     @property
     def handled(self) -> bool:
@@ -167,9 +177,18 @@ class Fault:
             (self.every is None or self.seen % self.every == 0)
             and (self.at is None or self.seen in self.at)
             and (self.share is None or self._random.random() < self.share)
+            and (self.per_second is None or self._is_too_often(self.per_second))
         )
         self.hits += chosen
         return chosen
+
+    def _is_too_often(self, per_second: float) -> bool:
+        """Tell whether there is no token left in the bucket, which holds those of a tenth of a second."""
+        full_at = max(self._full_at, time.monotonic()) + 1 / per_second
+        if full_at > time.monotonic() + max(0.1, 1 / per_second):
+            return True
+        self._full_at = full_at
+        return False
 
     def shown(self) -> dict[str, Any]:
         """Return the order and its counters as JSON can hold them."""

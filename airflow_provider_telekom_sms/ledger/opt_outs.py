@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from typing import Any
+from collections.abc import Collection
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -46,9 +45,9 @@ def opt_in(ledger: Ledger, phone: str) -> bool:
         return bool(connection.execute(schema.opt_out.delete().where(_o.phone == phone)).rowcount)
 
 
-def newest(ledger: Ledger, limit: int) -> tuple[int, Sequence[sa.Row[Any]]]:
+def newest(ledger: Ledger, limit: int) -> tuple[int, list[tuple[str, int]]]:
     """Give how many opted out, and the newest of them with number and time."""
     query = sa.select(_o.phone, _o.at).order_by(_o.at.desc(), _o.phone).limit(limit)
     with ledger.reading() as connection:
         total = connection.scalar(sa.select(sa.func.count()).select_from(schema.opt_out))
-        return int(total or 0), connection.execute(query).all()
+        return int(total or 0), [(phone, at) for phone, at in connection.execute(query)]

@@ -118,7 +118,7 @@ def callback_url_for(settings: Settings) -> str | None:
     if not secrets:
         log.warning("callback_url is set, [telekom_sms] callback_secret is not: no callbacks are asked for")
         return None
-    from airflow.providers.common.compat.sdk import mask_secret
+    from airflow.sdk.log import mask_secret
 
     for secret in secrets:
         mask_secret(secret)

@@ -25,6 +25,7 @@ from hashlib import sha256
 from typing import Any
 from urllib.parse import parse_qsl
 
+from airflow_provider_telekom_sms import observability
 from airflow_provider_telekom_sms.api.delivery import LARGEST_CALLBACK
 from airflow_provider_telekom_sms.exceptions import (
     ConfigurationError,
@@ -172,7 +173,7 @@ class Receiver:
         failure: _Refusal | None = None
         try:
             new = await self._in_thread(
-                lambda ledger: callbacks.receive(ledger, [one for one, _ in batch], self._stop_words)
+                lambda ledger: observability.receive(ledger, [one for one, _ in batch], self._stop_words)
             )
             self.counts["stored"] += new
             self.counts["known"] += len(batch) - new
@@ -217,6 +218,7 @@ class Receiver:
     def _count(self, kind: str) -> None:
         """Count what was refused; now and then a line of the log tells of it."""
         self.counts[kind] += 1
+        observability.count("callbacks.refused", tags={"reason": kind.replace(" ", "_")})
         self._told[kind] += 1
         if time.monotonic() >= self._tell_at:
             self._tell_at = time.monotonic() + TOLD_EVERY

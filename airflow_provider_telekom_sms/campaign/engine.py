@@ -21,6 +21,7 @@ import contextvars
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -36,6 +37,7 @@ from airflow_provider_telekom_sms.api.messages import SmsParameters
 from airflow_provider_telekom_sms.api.phone import international_form, mask_phones_in, wire_form
 from airflow_provider_telekom_sms.api.results import Receipt
 from airflow_provider_telekom_sms.campaign.multichannel import Multichannel, private_in
+from airflow_provider_telekom_sms.campaign.observer import Observer, Sending
 from airflow_provider_telekom_sms.campaign.plan import MessageSettings, first_check
 from airflow_provider_telekom_sms.exceptions import (
     ApiError,
@@ -75,6 +77,8 @@ LONG_WAIT = 30.0
 SHORT_TEXT = 3
 #: Seconds until the first line of progress in the log; the next ones take twice as long, up to the last.
 REPORT_AFTER, REPORT_EVERY = 1.0, 32.0
+#: Seconds between two times that the observer is told of progress.
+TELL_EVERY = 10.0
 
 
 @dataclass
@@ -106,9 +110,11 @@ class Engine:
     :param plan_id: send only what this plan brought; None for the whole campaign
     :param rate: the limit that the key is under
     :param total: how many messages are to be sent, for the log
+    :param done: how many were sent by earlier tries, likewise
     :param stop: set from another thread or a signal handler to end cleanly
     :param yields: end where the rate limit makes it wait long, instead of waiting
     :param unwanted: tells whether a number must not get a message
+    :param observer: is told how far it is
     """
 
     def __init__(
@@ -122,9 +128,11 @@ class Engine:
         plan_id: int | None = None,
         rate: RateLimit | None = None,
         total: int = 0,
+        done: int = 0,
         stop: threading.Event | None = None,
         yields: bool = False,
         unwanted: Callable[[str], bool] = lambda phone: False,
+        observer: Observer | None = None,
     ) -> None:
         self._ledger, self._owner, self._transport = ledger, owner, transport
         self._concurrency, self._batch_size = concurrency, batch_size
@@ -146,7 +154,7 @@ class Engine:
         self._wake = asyncio.Event()
         self._trouble = 0
         self._exhausted = False
-        self._meter = _Meter(total)
+        self._meter = _Meter(total, done, observer or Observer())
         self._drained = Drained()
 
     async def run(self) -> Drained:
@@ -169,7 +177,7 @@ class Engine:
                     worker.cancel()
                 await asyncio.gather(*workers, return_exceptions=True)
                 await self._close_books(thread)
-        self._meter.report()
+                self._meter.report()
         return self._drained
 
     def _read_settings(self) -> None:
@@ -181,6 +189,7 @@ class Engine:
             _ = settings.content
             if settings.multichannel is not None:
                 self._unit = max(self._concurrency, self._batch_size)
+                self._meter.api = "v2"
         self._callback_url = callback_url_for(self._transport.settings)
 
     async def _keep_books(self, thread: ThreadPoolExecutor) -> None:
@@ -428,7 +437,7 @@ class Engine:
         secret = (self._callback_url or "").rpartition("/")[2]
         error = _without([secret, *private], error)
         reason = str(error)
-        if error.stops_campaign:
+        if error.stops_campaign and not self._drained.halted:
             self._stopped(error)
         if error.fate is Fate.NOT_SENT:
             return Outcome(message.id, State.PLANNED, reason=reason)
@@ -457,12 +466,13 @@ class Engine:
         if not self._drained.halted:
             log.warning("This try sends nothing more: %s", why)
             self._drained.halted = why
+            self._transport.break_off()
 
     def _count(self, outcomes: list[Outcome]) -> None:
-        counts = self._drained.counts
-        for outcome in outcomes:
-            counts[outcome.state] = counts.get(outcome.state, 0) + 1
-        self._meter.add(sum(1 for outcome in outcomes if outcome.state is not State.PLANNED))
+        fresh = Counter(outcome.state for outcome in outcomes)
+        for state, number in fresh.items():
+            self._drained.counts[state] = self._drained.counts.get(state, 0) + number
+        self._meter.add(fresh)
 
 
 def _without(private: Iterable[str], error: TelekomSmsError) -> TelekomSmsError:
@@ -481,25 +491,44 @@ def _all(batch: list[Claimed], state: State, reason: str | None = None) -> list[
 
 
 class _Meter:
-    """Progress in the log: soon at first, then every half minute, whatever the speed."""
+    """Progress in the log: soon at first, then every half minute, whatever the speed; and to the observer."""
 
-    def __init__(self, total: int) -> None:
-        self.total, self.done = total, 0
-        self.began = self.reported = time.monotonic()
+    api = "v1"
+
+    def __init__(self, total: int, done: int, observer: Observer) -> None:
+        self.total, self.done, self.earlier = done + total, done, done
+        self.observer = observer
+        self.fresh: Counter[State] = Counter()
+        self.began = self.reported = self.told = time.monotonic()
         self.pause = REPORT_AFTER
 
-    def add(self, number: int) -> None:
-        self.done += number
-        if time.monotonic() - self.reported >= self.pause:
+    def add(self, fresh: Counter[State]) -> None:
+        self.fresh.update(fresh)
+        self.done += fresh.total() - fresh[State.PLANNED]
+        now = time.monotonic()
+        if now - self.reported >= self.pause:
             self.report()
             self.pause = min(2 * self.pause, REPORT_EVERY)
+        elif now - self.told >= TELL_EVERY:
+            self.tell()
 
     def report(self) -> None:
         self.reported = time.monotonic()
-        speed = self.done / max(self.reported - self.began, 1e-3)
+        told = self.tell()
+        log.info(
+            "Sent %d of %d, %.0f messages/s, %.0f s to go",
+            told.done, told.total, told.per_second, told.seconds_left,
+        )  # fmt: skip
+
+    def tell(self) -> Sending:
+        self.told = time.monotonic()
+        speed = (self.done - self.earlier) / max(self.told - self.began, 1e-3)
         total = max(self.total, self.done)
-        left = (total - self.done) / speed if speed else 0
-        log.info("Sent %d of %d, %.0f messages/s, %.0f s to go", self.done, total, speed, left)
+        left = (total - self.done) / speed if speed else 0.0
+        told = Sending(self.fresh, self.done, total, speed, left, self.api)
+        self.fresh = Counter()
+        self.observer.sending(told)
+        return told
 
 
 def run_blocking(make: Callable[[], Coroutine[Any, Any, T]]) -> T:

@@ -368,12 +368,14 @@ class _Planner:
     def summary(self) -> dict[str, Any]:
         """Give what goes into the ledger beside the plan; texts only with their values masked."""
         window, multichannel = self._spec.settings.send_window, self._spec.settings.multichannel
+        price = self._spec.guards.price_per_part
         return {
             "costs": self.costs.as_dict(),
             "samples": self._samples,
             "parameters": self._spec.settings.parameters.model_dump(mode="json", exclude_none=True),
             "send_window": None if window is None else str(window),
             "channels": None if multichannel is None else multichannel.in_words(),
+            **({} if price is None else {"price_per_part": float(price)}),
         }
 
 

@@ -11,6 +11,7 @@ from typing import Any, Literal, Self
 
 from airflow_provider_telekom_sms.api import delivery as codes
 from airflow_provider_telekom_sms.api import v1
+from airflow_provider_telekom_sms.campaign.observer import Observer
 from airflow_provider_telekom_sms.exceptions import (
     AccountError,
     ConfigurationError,
@@ -31,6 +32,8 @@ LONGEST_INTERVAL = 600.0
 #: How long an id that the API has just given may be unknown to it, seconds.
 NOT_FOUND_GRACE = 60.0
 NOT_FOUND = "MESSAGE_NOT_FOUND"
+#: Seconds between two lines of progress in the log, and only where there is some.
+REPORT_EVERY = 30.0
 #: Where callbacks come all the time, the ledger counts at most every so many times as long as it takes it.
 MOST_COUNTING = 20
 
@@ -138,6 +141,7 @@ class Watcher:
     :param scope: the messages
     :param interval: seconds between two checks of one message at least
     :param concurrency: checks in flight at once
+    :param observer: is told what became final, and how far delivery is
     """
 
     def __init__(
@@ -148,9 +152,12 @@ class Watcher:
         *,
         interval: float,
         concurrency: int = 10,
+        observer: Observer | None = None,
     ) -> None:
         self._ledger, self._transport, self._scope = ledger, transport, scope
         self._interval, self._concurrency = interval, concurrency
+        self._observer = observer or Observer()
+        self._reported: tuple[float, dict[str, int]] = (-REPORT_EVERY, {})
         #: Seconds that it took to tell how far delivery is.
         self._took = 0.0
 
@@ -167,6 +174,7 @@ class Watcher:
         while True:
             heard = await asyncio.to_thread(callbacks.newest, self._ledger, self._scope)
             progress = await self.check_due(deadline)
+            self._report(progress)
             if verdict := criteria.verdict(progress):
                 return verdict, progress
             if deadline is not None and time.time() >= deadline:
@@ -177,6 +185,15 @@ class Watcher:
             if deadline is not None:
                 pause = min(pause, max(0.0, deadline - time.time()))
             await self._pause(pause, heard)
+
+    def _report(self, progress: Progress) -> None:
+        self._observer.waiting(progress)
+        told_at, told = self._reported
+        if progress.by_code != told and time.monotonic() - told_at >= REPORT_EVERY:
+            self._reported = time.monotonic(), progress.by_code
+            final = sum(progress.final_by_code.values())
+            by_code = [f"{number} {code or 'not asked yet'}" for code, number in progress.by_code.items()]
+            log.info("Delivery: %d of %d final: %s", final, progress.total, ", ".join(sorted(by_code)))
 
     async def _pause(self, seconds: float, heard: int) -> None:
         """
@@ -207,6 +224,7 @@ class Watcher:
             began = began or now
             checks, failures = await self._check(batch, now, deadline)
             await asyncio.to_thread(delivery.record, self._ledger, checks)
+            self._observer.delivered(batch, checks)
             for error in failures:
                 if isinstance(error, AccountError | ConfigurationError):
                     raise error

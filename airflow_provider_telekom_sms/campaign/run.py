@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 from sqlalchemy.engine import URL
 
 from airflow_provider_telekom_sms.campaign.engine import Drained, Engine, run_blocking
+from airflow_provider_telekom_sms.campaign.observer import Observer, folded
 from airflow_provider_telekom_sms.campaign.plan import CampaignSpec, ensure_plan
 from airflow_provider_telekom_sms.campaign.report import write_report
 from airflow_provider_telekom_sms.campaign.suppression import Suppression, SuppressionList
@@ -99,6 +100,7 @@ def run_job(
     job: Job,
     stop: threading.Event,
     begun: Callable[[Owner], None] = lambda owner: None,
+    observer: Observer | None = None,
 ) -> Result:
     """
     Plan, unless an earlier try did, and send what is not sent yet.
@@ -106,11 +108,13 @@ def run_job(
     :param hook: gives the connection
     :param stop: ends the try cleanly when it is set
     :param begun: called before anything is planned or claimed; may refuse
+    :param observer: is told how far it is
     :raises TelekomSmsError: when nothing can be planned or sent
     """
     if job.spec is None:
         reporting.campaign_number(ledger, job.campaign_id)  # must be there; beginning a try would make it
-    owner = planning.begin(ledger, job.campaign_id, job.slot)
+    observer = observer or Observer()
+    owner = _begin(ledger, job, observer)
     try:
         begun(owner)
     except BaseException:
@@ -118,18 +122,38 @@ def run_job(
         with contextlib.suppress(LedgerError):
             planning.end(ledger, owner)
         raise
+    attempt = _Try(ledger, hook, job, owner, stop, observer)
     try:
-        plan_id, drained = _attempt(ledger, hook, job, owner, stop)
+        plan_id, drained = attempt.run()
     except BaseException as error:
-        _break_off(ledger, job, owner, error)
+        attempt.break_off(error)
         raise
-    last = planning.end(ledger, owner)
+    last = attempt.end()
     counts = reporting.counts(ledger, owner.campaign_id, plan_id if job.own_plan_only else None)
+    observer.ended(counts)
     result = Result(owner, plan_id, counts, drained, last)
     # While it only waits for the rate limit there is more to come.
     if job.report_path and not drained.wait and (last or not result.whole):
         return replace(result, unreported=_report(ledger, owner, job.report_path))
     return result
+
+
+def _begin(ledger: Ledger, job: Job, observer: Observer) -> Owner:
+    """Begin a try, and tell what those that are dead by that have left in doubt."""
+    if not observer.counts:
+        return planning.begin(ledger, job.campaign_id, job.slot)
+    before = _in_doubt(ledger, job.campaign_id)
+    owner = planning.begin(ledger, job.campaign_id, job.slot)
+    observer.died_in_doubt(_in_doubt(ledger, job.campaign_id) - before)
+    return owner
+
+
+def _in_doubt(ledger: Ledger, campaign: str) -> int:
+    try:
+        return reporting.counts(ledger, reporting.campaign_number(ledger, campaign)).in_doubt
+    except LedgerError:
+        # There is no such campaign yet.
+        return 0
 
 
 def _report(ledger: Ledger, owner: Owner, path: str) -> str:
@@ -143,18 +167,28 @@ def _report(ledger: Ledger, owner: Owner, path: str) -> str:
     return ""
 
 
-def _attempt(
-    ledger: Ledger, hook: TelekomSmsHook, job: Job, owner: Owner, stop: threading.Event
-) -> tuple[int | None, Drained]:
-    with planning.kept_alive(ledger, owner):
-        suppressed = job.suppression.load() if job.suppression else None
-    plan_id = None
-    if job.spec is None:
-        planning.require_ready(ledger, owner)
-    else:
-        plan_id = ensure_plan(ledger, owner, job.spec, suppressed)
-    drained = Drained()
-    if job.sends:
+@dataclass(frozen=True)
+class _Try:
+    """A try that has begun; its fields are the parameters of :func:`run_job`."""
+
+    ledger: Ledger
+    hook: TelekomSmsHook
+    job: Job
+    owner: Owner
+    stop: threading.Event
+    observer: Observer
+
+    def run(self) -> tuple[int | None, Drained]:
+        ledger, job, owner = self.ledger, self.job, self.owner
+        with planning.kept_alive(ledger, owner):
+            suppressed = job.suppression.load() if job.suppression else None
+        plan_id = None
+        if job.spec is None:
+            planning.require_ready(ledger, owner)
+        else:
+            plan_id = self._plan(job.spec, suppressed)
+        if not job.sends:
+            return plan_id, Drained()
         own = plan_id if job.own_plan_only else None
         if job.on_in_doubt == "resend":
             sending.requeue(ledger, owner, State.IN_DOUBT, own)
@@ -162,63 +196,78 @@ def _attempt(
             sending.requeue(ledger, owner, State.REJECTED, own)
         if suppressed:
             # Of plans that were made before, and of what is to be sent again.
-            planning.leave_out(ledger, owner, suppressed.__contains__)
-        counts: Counter[State] = Counter()
+            self.observer.left_out(planning.leave_out(ledger, owner, suppressed.__contains__))
+        return plan_id, self._send(own, suppressed)
+
+    def _plan(self, spec: CampaignSpec, suppressed: Suppression | None) -> int:
+        self.observer.planning()
+        earlier = planning.plan_of(self.ledger, self.owner)
+        with folded("Plan"):
+            plan_id = ensure_plan(self.ledger, self.owner, spec, suppressed)
+        if self.observer.counts and (earlier is None or earlier.id != plan_id):
+            counts = reporting.counts(self.ledger, self.owner.campaign_id, plan_id)
+            self.observer.planned(counts, "v1" if spec.settings.multichannel is None else "v2")
+        return plan_id
+
+    def _send(self, plan_id: int | None, suppressed: Suppression | None) -> Drained:
+        drained, counts = Drained(), Counter[State]()
         while not (drained.stopped_by or drained.halted or drained.wait):
             # Again where another try gave back what it had claimed.
-            left = reporting.sendable(ledger, owner.campaign_id, own)
+            left = reporting.sendable(self.ledger, self.owner.campaign_id, plan_id)
             if not left:
                 break
-            drained = _drain(ledger, hook, job, owner, own, left, stop, suppressed)
+            with folded("Send"):
+                drained = self._drain(plan_id, left, suppressed)
             counts.update(drained.counts)
             if not drained.counts:
-                stop.wait(HELD_BY_OTHERS)
+                self.stop.wait(HELD_BY_OTHERS)
         drained.counts = dict(counts)
-    return plan_id, drained
+        return drained
 
+    def _drain(self, plan_id: int | None, left: int, suppressed: Suppression | None) -> Drained:
+        job, concurrency = self.job, min(self.job.concurrency, left)
+        so_far = reporting.counts(self.ledger, self.owner.campaign_id, plan_id)
 
-def _break_off(ledger: Ledger, job: Job, owner: Owner, error: BaseException) -> None:
-    """Leave all in order, as far as the ledger still lets it; the next try would, too."""
-    with contextlib.suppress(LedgerError):
-        planning.end(ledger, owner)
-        if job.report_path and isinstance(error, Exception):
-            # Above all for a plan that was refused: its rows and their reasons.
-            _report(ledger, owner, job.report_path)
-        planning.remove_half_plans(ledger, owner.campaign_id)
+        async def drain() -> Drained:
+            async with self.hook.async_transport(connections=concurrency) as transport:
+                per_second = job.rate_limit or transport.settings.rate_limit
+                engine = Engine(
+                    self.ledger,
+                    self.owner,
+                    transport,
+                    concurrency=concurrency,
+                    batch_size=job.batch_size,
+                    plan_id=plan_id,
+                    rate=RateLimit(transport.settings.token, per_second) if per_second else None,
+                    total=left,
+                    done=so_far.accepted + so_far.rejected + so_far.in_doubt,
+                    stop=self.stop,
+                    yields=job.yields,
+                    # Also of what another gives back after the list was read.
+                    unwanted=suppressed.__contains__ if suppressed else lambda phone: False,
+                    observer=self.observer,
+                )
+                return await engine.run()
 
+        try:
+            return run_blocking(drain)
+        finally:
+            self.observer.rest()
 
-def _drain(
-    ledger: Ledger,
-    hook: TelekomSmsHook,
-    job: Job,
-    owner: Owner,
-    plan_id: int | None,
-    total: int,
-    stop: threading.Event,
-    suppressed: Suppression | None,
-) -> Drained:
-    concurrency = min(job.concurrency, total)
+    def end(self) -> bool:
+        last = planning.end(self.ledger, self.owner)
+        if self.observer.counts:
+            self.observer.left_in_doubt(reporting.in_doubt_of(self.ledger, self.owner.id, None))
+        return last
 
-    async def drain() -> Drained:
-        async with hook.async_transport(connections=concurrency) as transport:
-            per_second = job.rate_limit or transport.settings.rate_limit
-            engine = Engine(
-                ledger,
-                owner,
-                transport,
-                concurrency=concurrency,
-                batch_size=job.batch_size,
-                plan_id=plan_id,
-                rate=RateLimit(transport.settings.token, per_second) if per_second else None,
-                total=total,
-                stop=stop,
-                yields=job.yields,
-                # Also of what another gives back after the list was read.
-                unwanted=suppressed.__contains__ if suppressed else lambda phone: False,
-            )
-            return await engine.run()
-
-    return run_blocking(drain)
+    def break_off(self, error: BaseException) -> None:
+        """Leave all in order, as far as the ledger still lets it; the next try would, too."""
+        with contextlib.suppress(LedgerError):
+            self.end()
+            if self.job.report_path and isinstance(error, Exception):
+                # Above all for a plan that was refused: its rows and their reasons.
+                _report(self.ledger, self.owner, self.job.report_path)
+            planning.remove_half_plans(self.ledger, self.owner.campaign_id)
 
 
 @contextlib.contextmanager

@@ -97,7 +97,7 @@ class TelekomSmsHook(BaseHook):
 
     @property
     def _session(self) -> Session:
-        from airflow.providers.common.compat.sdk import mask_secret
+        from airflow.sdk.log import mask_secret
 
         from airflow_provider_telekom_sms.api.http import Session
 

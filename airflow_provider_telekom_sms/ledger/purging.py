@@ -16,6 +16,7 @@ from sqlalchemy.engine import Connection
 from airflow_provider_telekom_sms.exceptions import ConfigurationError
 from airflow_provider_telekom_sms.ledger import schema
 from airflow_provider_telekom_sms.ledger.actions import bury, note, said
+from airflow_provider_telekom_sms.ledger.events import forget_batches
 from airflow_provider_telekom_sms.ledger.planning import CHUNK, at_work
 from airflow_provider_telekom_sms.ledger.store import Ledger, State
 
@@ -76,7 +77,7 @@ def purge(ledger: Ledger, older_than: timedelta, *, forget: bool = False, actor:
     """
     Erase numbers, texts, keys and reasons of messages whose last change is longer ago, and plans' summaries.
 
-    Callbacks that came longer ago are deleted. Who opted out stays so.
+    Callbacks that came longer ago are deleted, and batches of asset events. Who opted out stays so.
 
     What tells that a message was sent stays: the campaign still never sends the same number and text (or key)
     twice. Messages that are still to be sent are left, but for those of cancelled campaigns. It goes in small
@@ -107,6 +108,7 @@ def purge(ledger: Ledger, older_than: timedelta, *, forget: bool = False, actor:
             messages += purger.erase()
             left += purger.left()
     callbacks = _delete_callbacks(ledger, before, actor, reason)
+    forget_batches(ledger, before)
     if ledger.dialect == "sqlite":
         _clean_file(ledger)
     return Purged(messages, campaigns, left, callbacks)

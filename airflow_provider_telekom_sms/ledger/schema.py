@@ -10,6 +10,11 @@ The tables of the ledger. Times are milliseconds since 1970 UTC, by the database
     callback                                 one row per thing that the API told, about a message or not
     opt_out                                  numbers whose owner wants no more messages
     throttle                                 one row per alert that is sent once in a while: when it last was
+    event_watcher 1 ── n event_batch         how far a watcher has looked, and what it made asset events of:
+             1 ── n event_answer             callbacks, each once; in no batch while its campaign is unknown
+             1 ── n event_campaign           plans of campaigns, each once; in no batch until it is finished
+             1 ── n event_take               one row per DAG run that took batches
+    event_batch 1 ── n event_taken           one row per DAG that has the batch
 """
 
 from __future__ import annotations
@@ -37,7 +42,7 @@ from sqlalchemy import (
 )
 
 #: Raised with every change of the tables.
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 
 class Migration(NamedTuple):
@@ -63,6 +68,29 @@ MIGRATIONS = {
             "ALTER TABLE telekom_sms_message ADD COLUMN external_id TEXT",
             "CREATE INDEX telekom_sms_message_external_id ON telekom_sms_message (external_id) "
             "WHERE external_id IS NOT NULL",
+        ),
+    ),
+    3: Migration(
+        frozenset(
+            {
+                "telekom_sms_event_watcher",
+                "telekom_sms_event_batch",
+                "telekom_sms_event_answer",
+                "telekom_sms_event_campaign",
+                "telekom_sms_event_take",
+                "telekom_sms_event_taken",
+            }
+        ),
+        (
+            # With an older ledger the table was made just now, and its indexes with it.
+            "CREATE INDEX IF NOT EXISTS telekom_sms_callback_said ON telekom_sms_callback (id) "
+            "WHERE kind <> 'dsn'",
+            "CREATE INDEX IF NOT EXISTS telekom_sms_message_aside ON telekom_sms_message "
+            "(campaign_id, state, plan_id, row, id) WHERE "
+            "state IN ('rejected', 'in_doubt', 'invalid', 'duplicate', 'suppressed')",
+            "CREATE INDEX IF NOT EXISTS telekom_sms_message_undelivered ON telekom_sms_message "
+            "(campaign_id, delivery_code, plan_id, row, id) WHERE "
+            "delivery_code IN ('ERROR', 'UNKNOWN', 'EXPIRED', 'DELETED', 'UNDELIVERABLE', 'DENIED')",
         ),
     ),
 }
@@ -189,6 +217,21 @@ _partial(
     where="state = 'accepted' AND NOT is_final",
 )
 
+#: What did not go well. Few have to be found among many; whatever is sent and arrives costs nothing here.
+#: Queries repeat these conditions literally, or SQLite does not use the indexes.
+ASIDE = "state IN ('rejected', 'in_doubt', 'invalid', 'duplicate', 'suppressed')"
+UNDELIVERED = "delivery_code IN ('ERROR', 'UNKNOWN', 'EXPIRED', 'DELETED', 'UNDELIVERABLE', 'DENIED')"
+_partial("telekom_sms_message_aside", _c.campaign_id, _c.state, _c.plan_id, _c.row, _c.id, where=ASIDE)
+_partial(
+    "telekom_sms_message_undelivered",
+    _c.campaign_id,
+    _c.delivery_code,
+    _c.plan_id,
+    _c.row,
+    _c.id,
+    where=UNDELIVERED,
+)
+
 action = Table(
     "telekom_sms_action",
     metadata,
@@ -257,10 +300,102 @@ _b = callback.c
 _partial("telekom_sms_callback_campaign", _b.campaign_id, _b.id, where="campaign_id IS NOT NULL")
 _partial("telekom_sms_callback_row", _b.row_id, where="row_id IS NOT NULL")
 _partial("telekom_sms_callback_waiting", _b.look_again_at, where="look_again_at IS NOT NULL")
+_partial("telekom_sms_callback_said", _b.id, where="kind <> 'dsn'")
 
 opt_out = Table(
     "telekom_sms_opt_out",
     metadata,
     Column("phone", String(12), primary_key=True),
     Column("at", BigInteger, nullable=False),
+)
+
+event_watcher = Table(
+    "telekom_sms_event_watcher",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("key_hash", String(64), nullable=False, unique=True),
+    Column("name", Text, nullable=False),
+    # The last callback it has looked at, and the last plan; nothing can be committed before these any more.
+    Column("callback_id", Id, nullable=False),
+    Column("plan_id", Id, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    **COUNTS_UP,
+)
+
+
+def _of_watcher() -> Column[Any]:
+    return Column("watcher_id", ForeignKey(event_watcher.c.id, ondelete="CASCADE"), nullable=False)
+
+
+event_batch = Table(
+    "telekom_sms_event_batch",
+    metadata,
+    # Rises from batch to batch of a watcher.
+    Column("id", Id, primary_key=True),
+    _of_watcher(),
+    # The asset event's, as JSON.
+    Column("payload", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("handed_over_at", BigInteger),
+    # When Airflow had stored the event.
+    Column("confirmed_at", BigInteger),
+    **COUNTS_UP,
+)
+_e = event_batch.c
+Index("telekom_sms_event_batch_watcher", _e.watcher_id, _e.id)
+_partial("telekom_sms_event_batch_open", _e.watcher_id, _e.id, where="confirmed_at IS NULL")
+
+
+def _in_batch() -> Column[Any]:
+    return Column("batch_id", ForeignKey(event_batch.c.id, ondelete="CASCADE"))
+
+
+event_answer = Table(
+    "telekom_sms_event_answer",
+    metadata,
+    Column("callback_id", ForeignKey(callback.c.id, ondelete="CASCADE"), primary_key=True),
+    Column("watcher_id", ForeignKey(event_watcher.c.id, ondelete="CASCADE"), primary_key=True),
+    _in_batch(),
+)
+_e = event_answer.c
+_partial("telekom_sms_event_answer_batch", _e.batch_id, _e.callback_id, where="batch_id IS NOT NULL")
+_partial("telekom_sms_event_answer_open", _e.watcher_id, _e.callback_id, where="batch_id IS NULL")
+
+event_campaign = Table(
+    "telekom_sms_event_campaign",
+    metadata,
+    Column("campaign_id", ForeignKey(campaign.c.id, ondelete="CASCADE"), primary_key=True),
+    Column("watcher_id", ForeignKey(event_watcher.c.id, ondelete="CASCADE"), primary_key=True),
+    # campaign_sent or campaign_delivered.
+    Column("kind", String(20), primary_key=True),
+    Column("plan_id", Id, primary_key=True),
+    Column("found_at", BigInteger, nullable=False),
+    # When to look whether it is finished.
+    Column("look_at", BigInteger, nullable=False),
+    _in_batch(),
+    # Messages by state when it was finished, as JSON.
+    Column("counts", Text),
+)
+_e = event_campaign.c
+_partial("telekom_sms_event_campaign_batch", _e.batch_id, where="batch_id IS NOT NULL")
+_partial("telekom_sms_event_campaign_open", _e.watcher_id, _e.look_at, where="batch_id IS NULL")
+
+event_take = Table(
+    "telekom_sms_event_take",
+    metadata,
+    Column("id", Id, primary_key=True),
+    _of_watcher(),
+    Column("dag_id", String(250), nullable=False),
+    Column("run_id", String(250), nullable=False),
+    Column("at", BigInteger, nullable=False),
+    UniqueConstraint("watcher_id", "dag_id", "run_id", name="telekom_sms_event_take_once"),
+    **COUNTS_UP,
+)
+
+event_taken = Table(
+    "telekom_sms_event_taken",
+    metadata,
+    Column("batch_id", ForeignKey(event_batch.c.id, ondelete="CASCADE"), primary_key=True),
+    Column("dag_id", String(250), primary_key=True),
+    Column("take_id", ForeignKey(event_take.c.id, ondelete="CASCADE"), nullable=False, index=True),
 )

@@ -150,9 +150,10 @@ class Ledger:
         return ledger_id
 
     def _migrate(self, connection: Connection, steps: list[schema.Migration]) -> None:
+        # New tables first: a later step may change one that an earlier step brought.
+        schema.metadata.create_all(connection)
         for statement in [statement for step in steps for statement in step.statements]:
             connection.execute(sa.text(statement))
-        schema.metadata.create_all(connection)
         connection.execute(schema.ledger.update().values(schema_version=schema.SCHEMA_VERSION))
 
     @contextmanager

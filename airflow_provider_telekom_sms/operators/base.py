@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import threading
 import time
@@ -11,10 +12,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cached_property, partial
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperator, conf
 
+from airflow_provider_telekom_sms import version_compat
+from airflow_provider_telekom_sms.links.telekom_sms import TelekomSmsCampaignLink
 from airflow_provider_telekom_sms.operators.errors import not_retried
 from airflow_provider_telekom_sms.operators.fields import (
     PrivateField,
@@ -31,6 +35,7 @@ from airflow_provider_telekom_sms.triggers.telekom_sms import TelekomSmsDelivery
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
+    from airflow.providers.openlineage.extractors import OperatorLineage
 
     from airflow_provider_telekom_sms.api.messages import CallbackUrl, Channel, Rcs, Sms
     from airflow_provider_telekom_sms.campaign.multichannel import Multichannel
@@ -41,6 +46,7 @@ if TYPE_CHECKING:
     from airflow_provider_telekom_sms.ledger.delivery import Progress, Scope
     from airflow_provider_telekom_sms.ledger.reporting import Counts
     from airflow_provider_telekom_sms.ledger.store import Ledger
+    from airflow_provider_telekom_sms.observability import TaskObserver
 
 #: The optional parameters of send_message, as attributes and template fields of the operators.
 MESSAGE_FIELDS = (
@@ -78,7 +84,11 @@ class LedgerOperator(BaseOperator):
 
 
 class JobOperator(LedgerOperator):
-    """Runs jobs over the ledger; they end cleanly when the task is told to stop."""
+    """Runs jobs over the ledger; they end cleanly when the task is told to stop, and tell how they get on."""
+
+    operator_extra_links = (TelekomSmsCampaignLink(),)
+    #: Is told how the try gets on; None before it has begun.
+    _observer: TaskObserver | None = None
 
     def __init__(self, *, telekom_sms_conn_id: str = DEFAULT_CONN_ID, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -99,11 +109,54 @@ class JobOperator(LedgerOperator):
         """End cleanly: what is in flight is awaited and recorded, the rest stays planned."""
         self._stop.set()
 
+    def campaign_of(self, ti: Any) -> str | None:
+        """
+        Give the id of the campaign that a task instance works on; None where it leaves none.
+
+        :param ti: the task instance of this operator, or its key
+        """
+        return identity({"ti": ti})[0]
+
     def _run(self, context: Context, ledger: Ledger, job: Job) -> Result:
         from airflow_provider_telekom_sms.campaign.run import run_job
         from airflow_provider_telekom_sms.operators.memory import remember
 
-        return run_job(ledger, self.hook, job, self._stop, begun=partial(remember, context, ledger))
+        self._observer = self._observe(context)
+        begun = partial(remember, context, ledger)
+        return run_job(ledger, self.hook, job, self._stop, begun, self._observer)
+
+    def _observe(self, context: Context) -> TaskObserver:
+        from airflow_provider_telekom_sms.observability import TaskObserver, tags_of
+
+        return TaskObserver(tags_of(context.get("ti")), self._progress_store(context))
+
+    def _progress_store(self, context: Context) -> Any:
+        """Give where progress is stored; nowhere for what takes no time."""
+        return None
+
+    def get_openlineage_facets_on_start(self) -> OperatorLineage[Any, Any] | None:
+        """Give what is going to be read; asked for by the OpenLineage provider."""
+        if not _has_openlineage():
+            return None
+        from airflow_provider_telekom_sms.lineage import started
+
+        return started(self)
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any] | None:
+        """
+        Give what was read and written, and the campaign's counts; asked for by the OpenLineage provider.
+
+        :param task_instance: this operator's
+        """
+        if not _has_openlineage():
+            return None
+        from airflow_provider_telekom_sms.lineage import ended
+
+        return ended(self, task_instance)
+
+    def get_openlineage_facets_on_failure(self, task_instance: Any) -> OperatorLineage[Any, Any] | None:
+        """Give the same where the task has failed: what was sent was sent."""
+        return self.get_openlineage_facets_on_complete(task_instance)
 
 
 class MessageOperator(JobOperator):
@@ -260,6 +313,7 @@ class SendingOperator(JobOperator):
     def _await_delivery(self, ledger: Ledger, scope: Scope) -> Progress:
         """Wait until nothing more is to be expected; in the triggerer if ``deferrable``."""
         from airflow_provider_telekom_sms.campaign.engine import run_blocking
+        from airflow_provider_telekom_sms.campaign.observer import folded
         from airflow_provider_telekom_sms.campaign.polling import Criteria, Watcher
         from airflow_provider_telekom_sms.exceptions import DeliveryError
 
@@ -284,10 +338,17 @@ class SendingOperator(JobOperator):
 
         async def wait() -> tuple[Any, Progress]:
             async with self.hook.async_transport() as transport:
-                watcher = Watcher(ledger, transport, scope, interval=self.poll_interval)
+                watcher = Watcher(
+                    ledger, transport, scope, interval=self.poll_interval, observer=self._observer
+                )
                 return await watcher.wait(Criteria(wait_for_all=True), time.time() + seconds)
 
-        verdict, progress = run_blocking(wait)
+        with folded("Delivery"):
+            try:
+                verdict, progress = run_blocking(wait)
+            finally:
+                if self._observer is not None:
+                    self._observer.rest()
         if verdict is None:
             raise DeliveryError(f"Not all final in {seconds:g} s; delivery: {describe(progress.by_code)}")
         return progress
@@ -416,6 +477,29 @@ class CampaignOperator(JobOperator):
         self.campaign_id = campaign_id
         self.price_per_part = price_per_part
         self.report_path = report_path
+
+    def campaign_of(self, ti: Any) -> str | None:
+        """
+        Give the id of the campaign that a task instance works on; None where it leaves none.
+
+        :param ti: the task instance of this operator, or its key
+        """
+        return self._campaign({"ti": ti})[0]
+
+    def _run(self, context: Context, ledger: Ledger, job: Job) -> Result:
+        self._show_link(context)
+        return super()._run(context, ledger, job)
+
+    def _show_link(self, context: Context) -> None:
+        """Show the link from the beginning; Airflow itself shows it when the task has ended."""
+        ti: Any = context.get("ti")
+        if hasattr(ti, "xcom_push"):
+            link = TelekomSmsCampaignLink()
+            with contextlib.suppress(Exception):
+                ti.xcom_push(link.xcom_key, link.get_link(self, ti_key=ti))
+
+    def _progress_store(self, context: Context) -> Any:
+        return context.get("task_state_store") if version_compat.AIRFLOW_V_3_3_PLUS else None
 
     def _campaign(self, context: Context) -> tuple[str, str]:
         """Give the campaign's id, and the slot of this task instance."""
@@ -648,7 +732,7 @@ class DrainingOperator(CampaignOperator, SendingOperator):
     def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:
         """Go on after the trigger; what was sent stands in the ledger."""
         by_code = self._read_event(event)
-        return self._delivered(self._ledger(), self._campaign(context)[0], by_code)
+        return self._delivered(context, self._ledger(), self._campaign(context)[0], by_code)
 
     def _suppression(self) -> SuppressionList | None:
         """Give the numbers that must not get a message."""
@@ -686,7 +770,7 @@ class DrainingOperator(CampaignOperator, SendingOperator):
             raise _error(f"All was sent, but report_path {self.report_path!r}: {result.unreported}")
         if self.wait_for_delivery and result.last and result.counts.accepted:
             progress = self._await_delivery(ledger, Scope(job.campaign_id))
-            return self._delivered(ledger, job.campaign_id, progress.by_code)
+            return self._delivered(context, ledger, job.campaign_id, progress.by_code)
         return self._summary(job.campaign_id, result.counts)
 
     def _tell_rejections(self, ledger: Ledger, result: Result) -> None:
@@ -706,12 +790,15 @@ class DrainingOperator(CampaignOperator, SendingOperator):
                 f"fail_on={self.fail_on!r}: {counts.rejected} messages ({share:.1%}) were rejected"
             )
 
-    def _delivered(self, ledger: Ledger, campaign_id: str, by_code: dict[str, int]) -> dict[str, Any]:
+    def _delivered(
+        self, context: Context, ledger: Ledger, campaign_id: str, by_code: dict[str, int]
+    ) -> dict[str, Any]:
         from airflow_provider_telekom_sms.campaign.polling import Criteria
         from airflow_provider_telekom_sms.campaign.report import write_report
         from airflow_provider_telekom_sms.ledger import reporting
 
         self.log.info("Delivery of campaign %s: %s", campaign_id, describe(by_code))
+        self._observe(context).waited(by_code)
         number = reporting.campaign_number(ledger, campaign_id)
         if self.report_path:
             write_report(ledger, number, self.report_path)
@@ -800,6 +887,11 @@ def wrong(name: str, found: object, allowed: str) -> Exception:
     from airflow_provider_telekom_sms.exceptions import ConfigurationError
 
     return ConfigurationError(f"{name}: found {found!r}, allowed: {allowed}")
+
+
+def _has_openlineage() -> bool:
+    # Not by importing it: in a process without it that would be tried again and again.
+    return find_spec("airflow.providers.openlineage") is not None
 
 
 def _error(message: str) -> Exception:

@@ -424,6 +424,10 @@ class TelekomSmsBulkSendOperator(PlanningOperator, DrainingOperator):
         job = self._job(context, self._spec())
         return self._plan_only(job) if self.dry_run_only else self._send(context, job)
 
+    def campaign_of(self, ti: Any) -> str | None:
+        """Give the id of the task instance's campaign; None for a dry run, of which nothing is kept."""
+        return None if self.dry_run_only else super().campaign_of(ti)
+
     def _plan_only(self, job: Job) -> dict[str, Any]:
         from airflow_provider_telekom_sms.campaign.run import run_job, scratch_ledger
 

@@ -110,14 +110,17 @@ class TelekomSmsDeliverySensor(BaseSensorOperator):
         from airflow_provider_telekom_sms.campaign.polling import Watcher
         from airflow_provider_telekom_sms.hooks.telekom_sms import TelekomSmsHook
         from airflow_provider_telekom_sms.ledger import delivery
+        from airflow_provider_telekom_sms.observability import TaskObserver, tags_of
 
+        observer = TaskObserver(tags_of(context.get("ti")))
         criteria, scope, ledger = self._criteria(), self._scope(), self._ledger()
         if scope.message_ids:
             delivery.watch(ledger, scope.message_ids)
 
         async def look() -> Progress:
             async with TelekomSmsHook(self.telekom_sms_conn_id).async_transport() as transport:
-                return await Watcher(ledger, transport, scope, interval=self.poke_interval).check_due()
+                watcher = Watcher(ledger, transport, scope, interval=self.poke_interval, observer=observer)
+                return await watcher.check_due()
 
         progress = run_blocking(look)
         self.log.info("Delivery: %s", describe(progress.by_code))

@@ -91,6 +91,7 @@ class TelekomSmsDeliveryTrigger(BaseTrigger):
         from airflow_provider_telekom_sms.hooks.telekom_sms import TelekomSmsHook
         from airflow_provider_telekom_sms.ledger import delivery
         from airflow_provider_telekom_sms.ledger.location import open_ledger
+        from airflow_provider_telekom_sms.observability import TaskObserver, tags_of
 
         criteria = Criteria.check(
             success_statuses=self.success_statuses,
@@ -108,6 +109,7 @@ class TelekomSmsDeliveryTrigger(BaseTrigger):
         if self.message_ids:
             await asyncio.to_thread(delivery.watch, ledger, self.message_ids)
         async with TelekomSmsHook(self.telekom_sms_conn_id).async_transport() as transport:
-            watcher = Watcher(ledger, transport, scope, interval=self.poll_interval)
+            observer = TaskObserver(tags_of(self.task_instance))
+            watcher = Watcher(ledger, transport, scope, interval=self.poll_interval, observer=observer)
             verdict, progress = await watcher.wait(criteria, self.deadline)
         return {"status": verdict or "timeout", "delivery": progress.by_code}

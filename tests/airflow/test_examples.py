@@ -27,6 +27,7 @@ def test_every_example_is_run_here(examples: dict[str, Any]) -> None:
     files = {path.stem for path in EXAMPLES.glob("*.py")}
     assert set(examples) == files
     assert files == {
+        "answered_survey",
         "approved_campaign",
         "csv_campaign",
         "failure_alert",
@@ -146,3 +147,9 @@ def test_failure_alert(run_dag: Callable[..., Any], examples: dict[str, Any], si
     [message] = sim.state.messages
     assert message.number == "421903123450"
     assert message.text.startswith("Failed: telekom_sms_")
+
+
+def test_answered_survey(run_dag: Callable[..., Any], examples: dict[str, Any], sim: Any) -> None:
+    """Here no asset event starts it, so nobody has answered; in test_events.py many do."""
+    assert run_dag(examples["answered_survey"]).state == "success"
+    assert sim.state.messages == []

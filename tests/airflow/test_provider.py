@@ -168,6 +168,7 @@ def test_configuration_is_known_to_airflow() -> None:
 
     assert conf.configuration_description["telekom_sms"]["options"].keys() == {
         "callback_secret",
+        "campaigns_page",
         "ledger_conn_id",
         "ledger_path",
         "stop_words",

@@ -317,6 +317,20 @@ def test_it_is_stopped_cleanly(bench, until):
     bench.agree()
 
 
+def test_it_is_stopped_while_it_waits_for_another_try(bench, until):
+    fault = bench.sim.state.order(Fault("429", retry_after=15))
+
+    def stop():
+        until(lambda: fault.hits == 4)
+        bench.stop.set()
+
+    threading.Thread(target=stop).start()
+    began = time.monotonic()
+    result = bench.run(10, concurrency=4)
+    assert time.monotonic() - began < 10
+    assert (result.counts.planned, result.drained.halted, result.drained.stopped_by) == (10, "killed", None)
+
+
 def test_it_is_stopped_while_it_waits_for_the_rate(bench, until):
     def stop():
         until(lambda: bench.sim.state.messages)

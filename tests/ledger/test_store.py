@@ -20,6 +20,7 @@ from airflow_provider_telekom_sms.exceptions import (
 from airflow_provider_telekom_sms.ledger import planning, schema, sending
 from airflow_provider_telekom_sms.ledger.planning import PlannedRow
 from airflow_provider_telekom_sms.ledger.store import Ledger, State
+from tests.ledger.older import make_older
 
 SECRETS = ("421903555666", "Tajný text")
 
@@ -87,30 +88,34 @@ def test_processes_that_open_new_files_at_once_agree(tmp_path, processes):
 
 def test_another_version_of_the_tables_is_refused(desk):
     desk.sql("UPDATE telekom_sms_ledger SET schema_version = schema_version + 1")
-    with pytest.raises(LedgerError, match="version 4; this package knows versions up to 3"):
+    with pytest.raises(LedgerError, match="version 5; this package knows versions up to 4"):
         Ledger(desk.url)
 
 
-OLD_TABLES = (
-    "DROP TABLE telekom_sms_action",
-    "ALTER TABLE telekom_sms_plan DROP COLUMN key_column",
-    "ALTER TABLE telekom_sms_plan DROP COLUMN summary",
-    "DROP INDEX telekom_sms_message_external_id",
-    "ALTER TABLE telekom_sms_message DROP COLUMN external_id",
-    "ALTER TABLE telekom_sms_plan DROP COLUMN ttl",
-    "UPDATE telekom_sms_ledger SET schema_version = 1",
-)
+def shape(ledger):
+    """All columns and indexes, however they came there."""
+    found = sa.inspect(ledger.engine)
+    return {
+        name: (
+            {column["name"]: (str(column["type"]), column["nullable"]) for column in found.get_columns(name)},
+            {index["name"]: index["column_names"] for index in found.get_indexes(name)},
+            [(key["constrained_columns"], key["referred_table"]) for key in found.get_foreign_keys(name)],
+        )
+        for name in schema.metadata.tables
+    }
 
 
-def test_a_ledger_of_the_first_version_is_brought_up_to_date(desk, ledger):
+@pytest.mark.parametrize("version", [1, 2, 3])
+def test_an_older_ledger_is_brought_up_to_date(desk, ledger, version):
     owner = desk.planned(3)
-    for statement in OLD_TABLES:
-        desk.sql(statement)
+    new = shape(ledger)
+    make_older(desk, version)
     again = Ledger(desk.url)
     assert again.id == ledger.id
-    assert desk.sql("SELECT schema_version FROM telekom_sms_ledger") == [(3,)]
+    assert desk.sql("SELECT schema_version FROM telekom_sms_ledger") == [(4,)]
+    assert shape(again) == new
     assert len(sending.exchange(again, owner, [], 9).claimed) == 3
-    assert desk.sql("SELECT key_column, summary, ttl FROM telekom_sms_plan") == [(None, None, 0)]
+    assert desk.sql("SELECT key_column, ttl FROM telekom_sms_plan") == [(None, 0)]
     assert desk.sql("SELECT DISTINCT external_id FROM telekom_sms_message") == [(None,)]
     again.close()
 

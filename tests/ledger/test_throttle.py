@@ -12,6 +12,7 @@ from airflow_provider_telekom_sms.ledger import schema
 from airflow_provider_telekom_sms.ledger.store import Ledger
 from airflow_provider_telekom_sms.ledger.throttle import LONGEST, claim, give_back
 from tests.at_once import at_once
+from tests.ledger.older import make_older
 
 HOUR = timedelta(hours=1)
 
@@ -83,20 +84,11 @@ def test_keys_are_hashed_and_forgotten(desk: Any, ledger: Ledger, clock: SimpleN
 
 
 def test_an_older_ledger_gets_the_table(desk: Any) -> None:
-    version = schema.SCHEMA_VERSION
-    for name in schema.MIGRATIONS[2].new_tables:
-        desk.sql(f"DROP TABLE {name}")
-    for statement in (
-        "ALTER TABLE telekom_sms_plan DROP COLUMN ttl",
-        "DROP INDEX telekom_sms_message_external_id",
-        "ALTER TABLE telekom_sms_message DROP COLUMN external_id",
-        "UPDATE telekom_sms_ledger SET schema_version = 2",
-    ):
-        desk.sql(statement)
+    make_older(desk, 2)
     again = Ledger(desk.url)
     assert claim(again, "a", HOUR)
     again.close()
-    assert desk.sql("SELECT schema_version FROM telekom_sms_ledger") == [(version,)]
+    assert desk.sql("SELECT schema_version FROM telekom_sms_ledger") == [(schema.SCHEMA_VERSION,)]
 
 
 def claimer(address: str) -> Callable[[], bool]:

@@ -15,12 +15,13 @@ import ssl
 import threading
 import time
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
+from http.cookies import Morsel, SimpleCookie
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote, urlencode
@@ -54,6 +55,7 @@ from airflow_provider_telekom_sms.settings import CONNECT_TIMEOUT, Settings
 
 if TYPE_CHECKING:
     import aiohttp
+    from yarl import URL
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +67,8 @@ MAX_REPLY_BYTES = 1 << 20
 PING_AFTER_IDLE = 600.0
 #: What both clients send with every request. A reply is too short to be worth packing.
 HEADERS = {"User-Agent": f"airflow-provider-telekom-sms/{__version__}", "Accept-Encoding": "identity"}
+#: What is read of a reply's headers.
+READ_HEADERS = ("content-type", "content-encoding", "retry-after")
 #: Below the keep-alive of common servers, so that a connection is rarely found dead when it is used.
 KEEPALIVE = 15.0
 
@@ -564,23 +568,29 @@ class AsyncTransport(_Base):
         raise failure
 
     async def _send(self, request: Request) -> Response:
-        from yarl import URL
-
         _connected.set(False)
         async with self._http.request(
             request.method,
-            URL(self._url(request), encoded=True),
+            _parsed(self._url(request)),
             data=request.body,
             headers=request.headers,
             proxy=self._proxy,
             allow_redirects=False,
         ) as reply:
-            headers = {name.lower(): value for name, value in reply.headers.items()}
+            headers = {name: reply.headers[name] for name in READ_HEADERS if name in reply.headers}
             body = _Body()
             async for chunk in reply.content.iter_any():
                 body.add(chunk)
         _check(reply.status, headers, body)
         return self._reply(reply.status, headers, bytes(body))
+
+
+@lru_cache(maxsize=8)
+def _parsed(url: str) -> URL:
+    """Give a URL as aiohttp wants it; with POST it is the same for all messages."""
+    from yarl import URL
+
+    return URL(url, encoded=True)
 
 
 #: Whether the request under way was given a connection; it gets no second one.
@@ -603,12 +613,31 @@ def _aiohttp_session(settings: Settings, context: ssl.SSLContext) -> aiohttp.Cli
                 failure = error
             raise NeverConnected(failure)
 
+    class Cookies(aiohttp.DummyCookieJar):
+        """Those of one server. To look for them by host, path and age cost a tenth of a message."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self._held = SimpleCookie()
+
+        def update_cookies_from_headers(self, headers: Sequence[str], *_: Any) -> None:
+            for header in headers:
+                self.update_cookies(SimpleCookie(header))
+
+        def update_cookies(self, cookies: Any, *_: Any) -> None:
+            for name, given in dict(cookies).items():
+                if given["max-age"] == "0":
+                    self._held.pop(name, None)
+                    continue
+                held: Morsel[str] = Morsel()
+                held.set(name, given.value, given.coded_value)
+                self._held[name] = held
+
+        def filter_cookies(self, *_: Any) -> SimpleCookie:
+            return self._held
+
     connector = Connector(ssl=context, limit=0, keepalive_timeout=KEEPALIVE)  # no limit: the transport counts
-    jar = (
-        aiohttp.DummyCookieJar()
-        if settings.auth == "token"
-        else aiohttp.CookieJar(unsafe=True)  # a host given as an IP address has cookies too
-    )
+    jar = aiohttp.DummyCookieJar() if settings.auth == "token" else Cookies()
     return aiohttp.ClientSession(
         connector=connector,
         cookie_jar=jar,

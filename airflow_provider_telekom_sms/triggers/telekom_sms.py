@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from importlib import import_module
 from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
@@ -86,6 +87,9 @@ class TelekomSmsDeliveryTrigger(BaseTrigger):
         yield TriggerEvent(event)  # type: ignore[no-untyped-call]
 
     async def _wait(self) -> dict[str, Any]:
+        # The first time they take a quarter of a second, for which the triggerer's loop would stand still.
+        for module in ("aiohttp", "airflow_provider_telekom_sms.campaign.polling"):
+            await asyncio.to_thread(import_module, module)
         from airflow_provider_telekom_sms.campaign.polling import Criteria, Watcher
         from airflow_provider_telekom_sms.exceptions import ConfigurationError
         from airflow_provider_telekom_sms.hooks.telekom_sms import TelekomSmsHook

@@ -1,5 +1,6 @@
 # make demo   runs a campaign from a CSV to delivered, in a real Airflow, against a Telekom API on this machine
 # make test   runs the tests
+# make bench  measures how fast it is beside other clients, and writes docs/performance.md; a quarter of an hour
 # Nothing else is to be set up by hand; both make the virtual environment they need.
 
 VENV ?= .venv
@@ -15,7 +16,7 @@ PYTEST := $(BIN)/python -m pytest
 unexport PYTHONDONTWRITEBYTECODE
 export UV_COMPILE_BYTECODE := 1
 
-.PHONY: help demo test test-slow test-all lint types format clean
+.PHONY: help demo test test-slow test-all bench bench-quick lint types format clean
 
 help:
 	@sed -n 's/^# make/  make/p' Makefile
@@ -39,6 +40,12 @@ test-slow: $(VENV)/installed
 	$(PYTEST) -m slow
 
 test-all: test test-slow
+
+bench: $(VENV)/installed
+	$(BIN)/python -m benchmarks
+
+bench-quick: $(VENV)/installed
+	$(BIN)/python -m benchmarks --quick
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

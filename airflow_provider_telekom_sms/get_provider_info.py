@@ -43,7 +43,9 @@ def get_provider_info() -> dict[str, Any]:
         "hooks": _modules("hooks"),
         "operators": _modules("operators", "telekom_sms", "ledger"),
         "sensors": _modules("sensors"),
-        "triggers": _modules("triggers"),
+        "triggers": _modules("triggers", "telekom_sms", "events"),
+        "queues": [f"{_PACKAGE}.queues.telekom_sms.TelekomSmsQueueProvider"],
+        "extra-links": [f"{_PACKAGE}.links.telekom_sms.TelekomSmsCampaignLink"],
         "notifications": [f"{_PACKAGE}.notifications.telekom_sms.TelekomSmsNotifier"],
         "config": {
             "telekom_sms": {
@@ -65,6 +67,11 @@ def get_provider_info() -> dict[str, Any]:
                         None,
                     )
                     | {"sensitive": True},
+                    "campaigns_page": _option(
+                        "Whether the page of campaigns is in Airflow's UI (3.1 and later).",
+                        "False",
+                    )
+                    | {"type": "boolean", "default": "True"},
                     "stop_words": _option(
                         "Whoever answers with one of these words goes into the ledger's table of opt-outs.",
                         "STOP, KONIEC",

@@ -1,11 +1,12 @@
 """
-Draws docs/pictures: previews of the manual's messages, and the simulator's page.
+Draws docs/pictures: previews of the manual's messages, the simulator's page, and the page of campaigns.
 
 Needs Chromium on the PATH. The pictures are the same each time, as far as the machine's fonts are.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -15,13 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import requests
+from pictured_campaigns import campaigns_page
 
 from airflow_provider_telekom_sms.preview import preview_html
 from airflow_provider_telekom_sms.simulator import DEFAULT_TOKEN, Fault, State, serve
 from airflow_provider_telekom_sms.simulator.page import page
 
 PICTURES = Path(__file__).resolve().parent.parent / "docs" / "pictures"
-LARGEST = 150_000
+LARGEST = 190_000
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 OPTIONS = [
     *("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"),
@@ -147,6 +149,14 @@ SIZES = {
     "simulator": (1140, 1216),
     "simulator-empty": (900, 616),
 }
+CAMPAIGNS = {
+    "campaigns": ("/telekom-sms-campaigns/", (1140, 712), "light"),
+    "campaign": ("/telekom-sms-campaigns/c/7", (1040, 1712), "light"),
+    "campaign-dark": ("/telekom-sms-campaigns/c/7", (1040, 850), "dark"),
+    "campaign-doubts": ("/telekom-sms-campaigns/c/7/doubts", (1020, 1032), "light"),
+    "campaigns-phone": ("/phones", (1220, 816), "light"),
+}
+"""Pages of campaigns, their sizes and themes."""
 
 
 def shoot(browser: str, url: str, picture: Path, size: tuple[int, int], theme: str = "light") -> None:
@@ -224,6 +234,16 @@ def converse(url: str, state: State) -> None:
     state.order(Fault("drop_after", times=3))
 
 
+def draw_campaigns(browser: str, folder: Path) -> None:
+    """Draw the page of campaigns, with a ledger of its own."""
+    os.environ |= {"AIRFLOW_HOME": str(folder), "AIRFLOW__CORE__LOAD_EXAMPLES": "False"}
+    with campaigns_page(folder) as url:
+        for path, _, _ in CAMPAIGNS.values():
+            requests.get(url + path, timeout=10).raise_for_status()  # nothing is being counted any more
+        for name, (path, size, theme) in CAMPAIGNS.items():
+            shoot(browser, url + path, PICTURES / f"{name}.png", size, theme)
+
+
 def main() -> None:
     """Draw all of them."""
     browser = next(filter(None, map(shutil.which, NAMES)), None)
@@ -241,6 +261,8 @@ def main() -> None:
         for theme, ending in {"light": "", "dark": "-dark"}.items():
             shoot(browser, simulator.url, PICTURES / f"simulator{ending}.png", SIZES["simulator"], theme)
         assert simulator.state.violations == []
+    with tempfile.TemporaryDirectory(prefix="telekom-sms-pictures-") as folder:
+        draw_campaigns(browser, Path(folder))
 
 
 if __name__ == "__main__":

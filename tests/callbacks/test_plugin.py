@@ -1,4 +1,4 @@
-"""The receiver as a plugin of Airflow: there where a secret is set, and nothing of it elsewhere."""
+"""What the provider puts on Airflow's API server, and that it costs nothing elsewhere."""
 
 from __future__ import annotations
 
@@ -16,11 +16,19 @@ LOOK = """
 import json, sys
 from airflow import plugins_manager
 apps, _ = plugins_manager.get_fastapi_plugins()
-ours = [app for app in apps if "Telekom" in app["name"]]
+[plugin] = [one for one in plugins_manager._get_plugins()[0] if one.name == "telekom_sms"]
 loaded = {"fastapi", "starlette", "uvicorn", "requests", "pandas", "aiohttp"} & set(sys.modules)
-ledger = "airflow_provider_telekom_sms.ledger.callbacks" in sys.modules
-print("\\n" + json.dumps([[app["url_prefix"], repr(app["app"])] for app in ours] + [ledger, sorted(loaded)]))
+ours = sorted(name for name in sys.modules if name.startswith("airflow_provider_telekom_sms."))
+print("\\n" + json.dumps({
+    "apps": [[app["url_prefix"], type(app["app"]).__name__] for app in apps if "Telekom" in app["name"]],
+    "views": [[view["destination"], view["url_route"], view["href"]] for view in plugin.external_views],
+    "ledger": "airflow_provider_telekom_sms.ledger.callbacks" in ours,
+    "page": [name for name in ours if ".ui." in name],
+    "loaded": sorted(loaded),
+}))
 """
+PAGE, RECEIVER = ["/telekom-sms-campaigns", "CampaignsPage"], [PREFIX, "Receiver"]
+VIEW = ["nav", "telekom-sms", "/telekom-sms-campaigns/"]
 
 
 def look(tmp_path, **environment):
@@ -37,14 +45,33 @@ def look(tmp_path, **environment):
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def test_with_a_secret_it_is_on_the_api_server(tmp_path):
+def test_with_a_secret_the_receiver_is_on_the_api_server(tmp_path):
     found = look(tmp_path, AIRFLOW__TELEKOM_SMS__CALLBACK_SECRET=SECRET)
+    assert found["apps"] == [PAGE, RECEIVER]
+    assert found["ledger"]
     # Wherever else Airflow loads its plugins, it costs next to nothing.
-    assert found == [[PREFIX, "<Receiver {}>"], True, []]
+    assert found["loaded"] == []
 
 
-def test_without_one_there_is_nothing(tmp_path):
-    assert look(tmp_path) == [False, []]
+def test_without_one_there_is_only_the_page(tmp_path):
+    assert look(tmp_path) == {
+        "apps": [PAGE],
+        "views": [VIEW],
+        "ledger": False,
+        # The page itself is not loaded before it is asked for.
+        "page": ["airflow_provider_telekom_sms.ui.mount"],
+        "loaded": [],
+    }
+
+
+def test_the_page_can_be_switched_off(tmp_path):
+    found = look(tmp_path, AIRFLOW__TELEKOM_SMS__CAMPAIGNS_PAGE="False")
+    assert (found["apps"], found["views"]) == ([], [])
+
+
+def test_airflow_may_stand_under_a_path(tmp_path):
+    found = look(tmp_path, AIRFLOW__API__BASE_URL="https://data.example.com/airflow/")
+    assert found["views"] == [["nav", "telekom-sms", "/airflow/telekom-sms-campaigns/"]]
 
 
 def test_alone_it_needs_a_secret(monkeypatch, capsys):

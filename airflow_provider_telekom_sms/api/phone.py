@@ -35,9 +35,11 @@ _is_masked = re.compile(r"(?:\+421\d)?••••\d{0,4}").fullmatch
 #: What a spreadsheet or a float column makes of a number: 4.21903E+11, 903123456.0
 _is_rewritten = re.compile(r"\s*\d+(?:[.,]0+|[.,]?\d*E\+?\d+)\s*", re.IGNORECASE | re.ASCII).fullmatch
 
+#: In a number that is to be read these are a mistake; where a number must not be shown they hide none.
+_HIDES_TOO = r"_*'|\u2061-\u2064"
 #: Nine digits or more, with up to three separators between two of them. A date in ISO form begins no number.
 _PHONE_IN_TEXT = re.compile(
-    rf"(?<!\d)(?!(?:19|20)\d\d-[01]\d-[0-3]\d)\+?\(?\d(?:[{_SEPARATORS}]{{0,3}}\d){{8,}}"
+    rf"(?<!\d)(?!(?:19|20)\d\d-[01]\d-[0-3]\d)\+?\(?\d(?:[{_SEPARATORS}{_HIDES_TOO}]{{0,3}}\d){{8,}}"
 )
 
 #: Characters of a number in the most generous spelling.

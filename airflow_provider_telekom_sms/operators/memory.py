@@ -52,11 +52,13 @@ def remember(context: Any, ledger: Ledger, owner: Owner) -> None:
 
 
 def _memory(context: Any, owner: Owner) -> _StateStore | _Variable | None:
+    # Code that calls execute by itself has no place to remember, and no tries either.
     if version_compat.AIRFLOW_V_3_3_PLUS:
         store = context.get("task_state_store")
-        # Only code that calls execute by itself has none, and no tries either.
         return None if store is None else _StateStore(store)
-    return None if context.get("ti") is None else _Variable(owner.slot)
+    from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+
+    return _Variable(owner.slot) if isinstance(context.get("ti"), RuntimeTaskInstance) else None
 
 
 class _StateStore:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import re
@@ -208,6 +209,7 @@ def settle(
     rows: Iterable[int] | None = None,
     plan: int | None = None,
     message_id: str | None = None,
+    seen: str | None = None,
     actor: str,
     reason: str,
 ) -> int:
@@ -225,8 +227,10 @@ def settle(
     :param plan: rows of this plan only, where several plans have a row of the same number in doubt
     :param message_id: the API's id of a single row that was sent; without it nothing is ever learnt of the
         delivery, which is then UNKNOWN
+    :param seen: what :func:`mark_of` gave for all that somebody saw in doubt; None where that does not matter
     :return: how many messages were settled
-    :raises LedgerError: when one of the rows cannot be settled so; then nothing was changed
+    :raises LedgerError: when one of the rows cannot be settled so, or other messages are in doubt than were
+        seen; then nothing was changed
     :raises CancelledError: when something is to be sent again in a cancelled campaign
     """
     actor, reason = said(actor, reason)
@@ -240,6 +244,11 @@ def settle(
             planning.refuse_cancelled(connection, number, campaign)
         bury(connection, [_o.campaign_id == number, _o.lease_until < now], now)
         found = _doubtful(connection, number, wanted, plan)
+        if seen is not None and seen != mark_of(row.id for row in found):
+            raise LedgerError(
+                f"Meanwhile other messages of the campaign are in doubt, {len(found):,} in all. Look at them "
+                "again. Nothing was changed"
+            )
         if wanted is not None:
             _refuse_others(connection, number, wanted, found, plan)
         if decision == "resend":
@@ -251,6 +260,11 @@ def settle(
         if ids:
             note(connection, now, campaign, f"settle: {decision}", actor, reason, ids)
     return len(ids)
+
+
+def mark_of(ids: Iterable[int]) -> str:
+    """Give a mark by which some messages are known, by their numbers in the ledger in any order."""
+    return hashlib.sha256(",".join(map(str, sorted(ids))).encode()).hexdigest()
 
 
 def _check(decision: str, rows: list[int] | None, message_id: str | None) -> None:

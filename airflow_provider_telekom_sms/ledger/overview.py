@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import sqlite3
 import time
@@ -10,8 +11,10 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection, make_url
@@ -30,11 +33,16 @@ BARS = 48
 STEPS = tuple(
     minutes * 60_000 for minutes in (1, 2, 5, 10, 15, 30, 60, 120, 180, 360, 720, 1440, 2880, 10_080, 40_320)
 )
-#: Different reasons that are told apart.
+#: Where the API and its users are.
+ZONE = ZoneInfo("Europe/Bratislava")
+#: Different reasons, and suggestions, that are told apart.
 MOST_REASONS = 5_000
+#: Suggestions and deeds that are named.
+TAPS, DEEDS = 8, 10
 #: State of a campaign that is being deleted.
 _FORGOTTEN = "forgotten"
 _HOUR = 3_600_000
+DAY = 24 * _HOUR
 
 _c, _p, _o, _m, _a, _b = (
     schema.campaign.c,
@@ -110,7 +118,8 @@ def _holds_tables(path: Path) -> bool:
         return False
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=5)) as file:
-            return file.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone() is not None
+            names = file.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+            return any(name in schema.metadata.tables for (name,) in names)
     except sqlite3.Error as error:
         raise LedgerError(f"The ledger cannot be opened: {error}") from None
 
@@ -135,6 +144,7 @@ class Campaign:
     :param planning: plans that are not finished
     :param at_work: tries that are alive
     :param in_doubt: messages that may have been sent or not
+    :param abandoned: of those, what tries had claimed that were killed
     :param version: changes with whatever people and tries do to it, short of sending
     """
 
@@ -145,6 +155,7 @@ class Campaign:
     planning: int
     at_work: int
     in_doubt: int
+    abandoned: int
     version: tuple[int, ...]
 
     def __repr__(self) -> str:
@@ -206,7 +217,17 @@ def _with_work(ledger: Ledger, connection: Connection, found: Sequence[Any]) -> 
         in_doubt = doubtful.get(row.id, (0,))[0] + abandoned[row.id]
         version = (acted.get(row.name, 0), tries, alive_now, last_end, planning, last_plan, in_doubt)
         campaigns.append(
-            Campaign(row.id, row.name, row.state, row.created_at, planning, alive_now, in_doubt, version)
+            Campaign(
+                row.id,
+                row.name,
+                row.state,
+                row.created_at,
+                planning,
+                alive_now,
+                in_doubt,
+                abandoned[row.id],
+                version,
+            )
         )
     return campaigns
 
@@ -401,9 +422,11 @@ class Details:
     :param invalid: why rows could not be sent, in the same way
     :param price, sent_price: of all that was or will be sent, and of what was accepted, in any currency; None
         where a plan has no price
-    :param taps: how often suggestions were tapped, by what stands behind them
+    :param taps: how often suggestions were tapped, by what stands behind them; the commonest first
+    :param tapped: how often any of them was
     :param replies: how many answers were written
     :param opted_out: how many of those who answered want no more messages
+    :param history: what people did, the newest first
     """
 
     as_of: int
@@ -414,8 +437,10 @@ class Details:
     price: float | None
     sent_price: float | None
     taps: Sequence[tuple[str, int]]
+    tapped: int
     replies: int
     opted_out: int
+    history: Sequence[Deed]
 
 
 def details(ledger: Ledger, campaign: Campaign, seen: Figures) -> Details:
@@ -433,10 +458,12 @@ def details(ledger: Ledger, campaign: Campaign, seen: Figures) -> Details:
         rejected = _reasons(connection, number, State.REJECTED) if seen.of(State.REJECTED) else []
         invalid = _reasons(connection, number, State.INVALID) if seen.of(State.INVALID) else []
         prices = _prices(connection, number)
-        taps, replies, opted_out = _answers(connection, number)
+        taps = _taps(connection, number)
+        answers = _answers(connection, number)
+    done = history(ledger, campaign.name, DEEDS)
     cost, sent_cost = _cost(seen.parts, prices), _cost(seen.sent_parts, prices)
     took = time.monotonic() - began
-    return Details(now, took, timeline, rejected, invalid, cost, sent_cost, taps, replies, opted_out)
+    return Details(now, took, timeline, rejected, invalid, cost, sent_cost, taps, *answers, done)
 
 
 def _timeline(connection: Connection, campaign: Campaign, seen: Figures, now: int) -> Timeline | None:
@@ -449,8 +476,10 @@ def _timeline(connection: Connection, campaign: Campaign, seen: Figures, now: in
         times = [*seen.sent, *(at for at in connection.execute(query).one() if at is not None)]
     if not times:
         return None
-    step = next((step for step in STEPS if (max(times) - min(times)) / step < BARS - 1), STEPS[-1])
-    start = max(min(times) // step * step, max(times) - step * (BARS - 1))
+    # The first bar begins before the first time, by a day that may have 25 hours.
+    fewest = (max(times) - min(times)) / (BARS - 2)
+    step = next((step for step in STEPS if step > fewest), math.ceil(fewest / STEPS[-1]) * STEPS[-1])
+    start = min(times) // step * step if step < DAY else _midnight(min(times))
     bars = int((max(times) - start) // step + 1)
 
     def by_bar(column: sa.ColumnElement[Any]) -> tuple[int, ...]:
@@ -463,6 +492,11 @@ def _timeline(connection: Connection, campaign: Campaign, seen: Figures, now: in
         return tuple(found.get(n, 0) for n in range(bars))
 
     return Timeline(start, step, by_bar(_m.state_at), by_bar(_m.delivered_at))
+
+
+def _midnight(at: int) -> int:
+    moment = datetime.fromtimestamp(at / 1000, ZONE).replace(hour=0, minute=0, second=0, microsecond=0)
+    return int(moment.timestamp()) * 1000
 
 
 def _reasons(connection: Connection, number: int, state: State) -> list[tuple[str, int]]:
@@ -499,19 +533,24 @@ def _cost(parts: Mapping[int, int], prices: Mapping[int, float]) -> float | None
     return round(sum(number * prices[plan] for plan, number in costly.items()), 6)
 
 
-def _answers(connection: Connection, number: int) -> tuple[list[tuple[str, int]], int, int]:
-    mine = [_b.campaign_id == number, _b.kind != "dsn"]
-    query = sa.select(_b.kind, _b.postback_data, sa.func.count()).where(*mine)
+def _taps(connection: Connection, number: int) -> list[tuple[str, int]]:
+    count = sa.func.count().label("number")
+    query = sa.select(_b.postback_data, count).where(_b.campaign_id == number, _b.kind == "postback")
+    query = query.group_by(_b.postback_data).order_by(count.desc()).limit(MOST_REASONS)
     taps: Counter[str] = Counter()
-    replies = 0
-    for kind, data, many in connection.execute(query.group_by(_b.kind, _b.postback_data)):
-        if kind == "postback":
-            taps[mask_phones_in(data or "")] += many
-        else:
-            replies += many
+    for data, many in connection.execute(query):
+        taps[mask_phones_in(data or "")] += many
+    return taps.most_common(TAPS)
+
+
+def _answers(connection: Connection, number: int) -> tuple[int, int, int]:
+    """Count taps, replies, and who of those who answered wants no more messages."""
+    mine = [_b.campaign_id == number, _b.kind != "dsn"]
+    tapped = sa.func.coalesce(_count(_b.kind == "postback"), 0)
+    taps, both = connection.execute(sa.select(tapped, sa.func.count()).where(*mine)).one()
     who = sa.select(sa.func.count(sa.distinct(_b.phone))).where(*mine)
     opted_out = connection.scalar(who.where(_b.phone.in_(sa.select(schema.opt_out.c.phone))))
-    return taps.most_common(), replies, int(opted_out or 0)
+    return int(taps), both - int(taps), int(opted_out or 0)
 
 
 # --- plans, tries, history ----------------------------------------------------------------------------------
@@ -605,6 +644,7 @@ def history(ledger: Ledger, name: str, limit: int) -> list[Deed]:
         .order_by(g.last.desc())
     )
     with ledger.reading() as connection:
+        _limit_time(connection, COUNTING_MS)
         return [Deed(*row) for row in connection.execute(query)]
 
 
@@ -705,16 +745,31 @@ def doubts(ledger: Ledger, number: int, *, after: Place | None = None, limit: in
     wanted = (*_ROW, _m.text.is_not(None).label("has_text"))
     with ledger.reading() as connection:
         _limit_time(connection, PAGE_MS)
-        dead = _dead(ledger.now(connection)).where(_o.campaign_id == number)
-        queries = [
-            sa.select(*wanted).where(_ASIDE, _is_state("in_doubt"), _m.campaign_id == number),
-            sa.select(*wanted).where(_is_state("claimed"), _m.owner_id.in_(dead)),
-        ]
+        queries = _doubtful(ledger, connection, number, *wanted)
         if after:
             queries = [query.where(_place > after) for query in queries]
         both = sa.union_all(*queries).subquery()
         b = both.c
         return list(connection.execute(sa.select(both).order_by(b.plan_id, b.row, b.id).limit(limit)))
+
+
+def doubtful(ledger: Ledger, number: int) -> list[int]:
+    """Give the numbers in the ledger of all that :func:`doubts` gives, in any order."""
+    with ledger.reading() as connection:
+        _limit_time(connection, PAGE_MS)
+        both = sa.union_all(*_doubtful(ledger, connection, number, _m.id))
+        return list(connection.scalars(both))
+
+
+def _doubtful(
+    ledger: Ledger, connection: Connection, number: int, *wanted: sa.ColumnElement[Any]
+) -> list[sa.Select[Any]]:
+    """Give the queries for what is in doubt, and for what soon will be."""
+    dead = _dead(ledger.now(connection)).where(_o.campaign_id == number)
+    return [
+        sa.select(*wanted).where(_ASIDE, _is_state("in_doubt"), _m.campaign_id == number),
+        sa.select(*wanted).where(_is_state("claimed"), _m.owner_id.in_(dead)),
+    ]
 
 
 def places(ledger: Ledger, number: int, ids: Sequence[int]) -> dict[int, list[int]]:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+#: Stands for all DAGs: none can have such an id.
+ALL_DAGS = "all DAGs"
 #: Seconds for which a form can be sent.
 FORM_AGE = 12 * 3600
 
@@ -39,15 +41,16 @@ def visitor_of(user: Any) -> Visitor | None:
     :param user: Airflow's user
     """
     from airflow.api_fastapi.app import get_auth_manager
-    from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
+    from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity, DagDetails
 
-    manager, runs = get_auth_manager(), DagAccessEntity.RUN
-    if not manager.is_authorized_dag(method="GET", access_entity=runs, user=user):
+    # Without details, that of FAB is content with the permission for any one DAG.
+    manager, runs, of_all = get_auth_manager(), DagAccessEntity.RUN, DagDetails(id=ALL_DAGS)
+    if not manager.is_authorized_dag(method="GET", access_entity=runs, details=of_all, user=user):
         return None
     return Visitor(
         id=str(user.get_id()),
         name=str(user.get_name() or user.get_id()),
-        may_act=manager.is_authorized_dag(method="PUT", access_entity=runs, user=user),
+        may_act=manager.is_authorized_dag(method="PUT", access_entity=runs, details=of_all, user=user),
         # Who may change connections can point the ledger's own elsewhere, and reads it anyway.
         may_see_numbers=manager.is_authorized_connection(method="PUT", user=user),
     )
@@ -100,4 +103,7 @@ def comes_from_here(headers: Mapping[str, str], base_url: str) -> bool:
         return True
     # A proxy may call this server by another name than browsers do.
     ours = {headers.get("host"), headers.get("x-forwarded-host"), urlsplit(base_url).netloc} - {None, ""}
-    return urlsplit(origin).netloc in ours
+    try:
+        return urlsplit(origin).netloc in ours
+    except ValueError:
+        return False

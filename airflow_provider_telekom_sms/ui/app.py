@@ -14,6 +14,7 @@ written takes threads of its own, so that a slow ledger never holds up Airflow.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Annotated, Any, cast
 
@@ -45,7 +46,15 @@ def visitor(user: GetUserDep) -> Visitor:
     raise HTTPException(403, "You may not see campaigns. Whoever may see the runs of all DAGs may.")
 
 
+def campaign_number(number: str) -> int:
+    """Read a campaign's number; Python reads none of thousands of digits."""
+    if not re.fullmatch(r"\d{1,19}", number, re.ASCII):
+        raise HTTPException(404, "There is no such campaign; it may have been purged.")
+    return int(number)
+
+
 Who = Annotated[Visitor, Depends(visitor)]
+Number = Annotated[int, Depends(campaign_number)]
 
 
 def build(find_url: Callable[[], URL] | None = None) -> Application:
@@ -106,28 +115,28 @@ def application(desk: Desk) -> FastAPI:
     async def by_name(request: Request, who: Who) -> Response:
         return await desk.answer(request, who, desk.by_name)
 
-    @app.get("/c/{number:int}")
-    async def campaign(request: Request, who: Who, number: int) -> Response:
+    @app.get("/c/{number}")
+    async def campaign(request: Request, who: Who, number: Number) -> Response:
         return await desk.answer(request, who, desk.campaign, number)
 
-    @app.get("/c/{number:int}/rows")
-    async def rows(request: Request, who: Who, number: int) -> Response:
+    @app.get("/c/{number}/rows")
+    async def rows(request: Request, who: Who, number: Number) -> Response:
         return await desk.answer(request, who, desk.rows, number)
 
-    @app.get("/c/{number:int}/doubts")
-    async def doubts(request: Request, who: Who, number: int) -> Response:
+    @app.get("/c/{number}/doubts")
+    async def doubts(request: Request, who: Who, number: Number) -> Response:
         return await desk.answer(request, who, desk.doubts, number)
 
-    @app.post("/c/{number:int}/doubts")
-    async def settle(request: Request, who: Who, number: int) -> Response:
+    @app.post("/c/{number}/doubts")
+    async def settle(request: Request, who: Who, number: Number) -> Response:
         return await desk.answer(request, who, desk.settle, number)
 
-    @app.get("/c/{number:int}/change")
-    async def changing(request: Request, who: Who, number: int) -> Response:
+    @app.get("/c/{number}/change")
+    async def changing(request: Request, who: Who, number: Number) -> Response:
         return await desk.answer(request, who, desk.changing, number)
 
-    @app.post("/c/{number:int}/change")
-    async def change(request: Request, who: Who, number: int) -> Response:
+    @app.post("/c/{number}/change")
+    async def change(request: Request, who: Who, number: Number) -> Response:
         return await desk.answer(request, who, desk.change, number)
 
     return app

@@ -25,9 +25,9 @@ from airflow_provider_telekom_sms.exceptions import (
     LedgerUnavailableError,
     TelekomSmsError,
 )
-from airflow_provider_telekom_sms.ledger import overview, reporting
+from airflow_provider_telekom_sms.ledger import actions, overview, reporting
 from airflow_provider_telekom_sms.ledger.overview import Campaign, Place
-from airflow_provider_telekom_sms.ledger.store import Ledger
+from airflow_provider_telekom_sms.ledger.store import Ledger, storable
 from airflow_provider_telekom_sms.ui import forms, shown
 from airflow_provider_telekom_sms.ui.access import Seal, Visitor, comes_from_here
 from airflow_provider_telekom_sms.ui.forms import Form
@@ -38,10 +38,12 @@ log = logging.getLogger(__name__)
 
 #: Rows and campaigns of a page.
 ROWS = 50
-#: Plans, tries and deeds that a campaign's page names.
+#: Plans and tries that a campaign's page names.
 NAMED = 10
-#: Pages that are made at once, that wait to be made, and seconds that one may take.
-AT_ONCE, WAITING, LONGEST = 4, 40, 20.0
+#: Pages and forms that are worked on at once, that wait for it, and seconds that one may take.
+AT_ONCE, FORMS_AT_ONCE, WAITING, LONGEST = 4, 2, 40, 20.0
+#: Said of a form that came to no end.
+PERHAPS = "It may still be done: load the page and look before you send it again."
 #: Seconds after which a page that shows work in progress is loaded again, and one that is still counting.
 RELOAD, RELOAD_SOON = 10, 2
 #: Campaigns have no greater number.
@@ -71,7 +73,7 @@ class Asked:
 
     def given(self, name: str) -> str:
         """Give a parameter of the URL; empty where it is not there."""
-        return self.request.query_params.get(name, "")[:500].strip()
+        return storable(self.request.query_params.get(name, "")[:500]).strip()
 
     @property
     def whole(self) -> bool:
@@ -109,7 +111,9 @@ class Desk:
 
     def __init__(self, source: Source, seal: Seal, base_url: str) -> None:
         self._source, self._seal, self._base_url = source, seal, base_url
-        self._threads = ThreadPoolExecutor(AT_ONCE, "telekom-sms-page")
+        self._readers = ThreadPoolExecutor(AT_ONCE, "telekom-sms-page")
+        # They wait for tasks that write, and nobody who only looks shall.
+        self._writers = ThreadPoolExecutor(FORMS_AT_ONCE, "telekom-sms-form")
         self._at_work = 0
         folder = files("airflow_provider_telekom_sms.ui") / "static"
         self._static = {name: (folder / name).read_bytes() for name in STATIC}
@@ -127,9 +131,9 @@ class Desk:
         :param work: makes the answer
         :param number: the campaign's number in the ledger, where it is about one
         """
-        form = Form()
+        form, threads = Form(), self._readers
         if request.method == "POST":
-            form = await forms.read(request)
+            form, threads = await forms.read(request), self._writers
             self._check(request, who, form, number)
         if self._at_work >= WAITING:
             return self._fail(request, 503, "Too many look at campaigns at once", "Try again in a minute.")
@@ -137,9 +141,10 @@ class Desk:
         try:
             async with asyncio.timeout(LONGEST):
                 loop = asyncio.get_running_loop()
-                return await loop.run_in_executor(self._threads, self._work, request, who, form, number, work)
+                return await loop.run_in_executor(threads, self._work, request, who, form, number, work)
         except TimeoutError:
-            return self._fail(request, 503, "The ledger takes too long", "Try again in a minute.")
+            told = PERHAPS if request.method == "POST" else "Try again in a minute."
+            return self._fail(request, 503, "The ledger takes too long", told)
         finally:
             self._at_work -= 1
 
@@ -158,6 +163,7 @@ class Desk:
     def _work(
         self, request: Request, who: Visitor, form: Form, number: int, work: Callable[[Asked], Response]
     ) -> Response:
+        ledger = None
         try:
             ledger = self._source.ledger()
             if ledger is None:
@@ -172,12 +178,15 @@ class Desk:
             told = (
                 str(error) if who.may_see_numbers or not _names_places(error) else "Its reason is in the log."
             )
+            if request.method == "POST" and ledger is not None:
+                return self._fail(request, 503, "The ledger cannot be used", f"{told} {PERHAPS}")
             return self._fail(request, 503, "The ledger cannot be read", told)
 
     def refuse(self, request: Request, error: Exception) -> Response:
         """Answer what was refused; whoever has not logged in is sent there, as Airflow does."""
         assert isinstance(error, AnyHTTPException)  # noqa: S101 it is registered for these
-        if error.status_code == 401:
+        # The other is a token that this server no longer accepts.
+        if error.status_code == 401 or (error.status_code, error.detail) == (403, "Invalid JWT token"):
             if request.method == "GET" and "text/html" in request.headers.get("accept", ""):
                 root = str(request.scope.get("root_path", ""))
                 login = f"{root.removesuffix(PREFIX)}/api/v2/auth/login"
@@ -263,7 +272,6 @@ class Desk:
             details=details, how=shown.status(campaign, figures), plans=plans,
             samples=next((plan.summary["samples"] for plan in plans if plan.summary.get("samples")), []),
             tries=overview.tries(ledger, campaign.number, NAMED),
-            history=overview.history(ledger, campaign.name, NAMED),
             reload=RELOAD * bool(goes_on), reload_soon=RELOAD_SOON * (details is None),
         )  # fmt: skip
 
@@ -282,12 +290,14 @@ class Desk:
     def doubts(self, asked: Asked, error: str = "", code: int = 200) -> Response:
         """Show what is in doubt, with a form to settle it."""
         campaign = asked.campaign()
+        # Before the rows: what comes in between is shown, and not settled with all.
+        ids = overview.doubtful(asked.ledger, campaign.number)
         found = overview.doubts(asked.ledger, campaign.number, after=asked.after, limit=ROWS + 1)
         self._note_whole(asked)
         return self._render(
             asked.request, "doubts.html", code, who=asked.who, campaign=campaign, whole=asked.whole,
             error=error, form=asked.form, chosen=set(asked.form.rows), seal=self._sealed(asked),
-            **_page(found, asked.after),
+            number=len(ids), expected=actions.mark_of(ids), **_page(found, asked.after),
         )  # fmt: skip
 
     def changing(self, asked: Asked, error: str = "", code: int = 200) -> Response:
@@ -314,6 +324,7 @@ class Desk:
         try:
             done = forms.settle(asked.ledger, campaign, asked.form, asked.who.name)
         except TelekomSmsError as error:
+            _reraise_trouble(error)
             return self.doubts(asked, str(error), 409)
         return _done(asked, done)
 
@@ -323,6 +334,7 @@ class Desk:
         try:
             done = forms.change(asked.ledger, campaign, asked.form, asked.who.name)
         except TelekomSmsError as error:
+            _reraise_trouble(error)
             return self.changing(asked, str(error), 409)
         return _done(asked, done)
 
@@ -353,7 +365,17 @@ def _said(error: AnyHTTPException) -> tuple[str, str]:
 
 
 def _names_places(error: Exception) -> bool:
-    return "<Ledger" in str(error) or isinstance(error, ConfigurationError)
+    return _is_trouble(error) or isinstance(error, ConfigurationError)
+
+
+def _is_trouble(error: Exception) -> bool:
+    """Tell trouble of the database from what a form asks and cannot be done."""
+    return "<Ledger" in str(error)
+
+
+def _reraise_trouble(error: TelekomSmsError) -> None:
+    if _is_trouble(error):
+        raise error
 
 
 def _templates(version: str) -> Environment:

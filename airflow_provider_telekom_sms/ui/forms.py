@@ -17,6 +17,8 @@ from airflow_provider_telekom_sms.ui import shown
 
 #: Bytes of a form; a page has few rows to choose.
 LARGEST_FORM = 100_000
+#: Characters of a reason.
+LONGEST_REASON = 400
 
 _SETTLED = {
     "sent": "{} counted as accepted, and never sent again.",
@@ -75,18 +77,24 @@ def settle(ledger: Ledger, campaign: Campaign, form: Form, actor: str) -> str:
     :return: what was done, for :func:`in_words`
     :raises TelekomSmsError: when it cannot be done, with a sentence for people
     """
-    decision, reason = form["decision"], form["reason"]
+    decision, reason = form["decision"], _reason(form)
     actions.said(actor, reason)
     if decision not in actions.DECISIONS:
         raise ConfigurationError("Say what became of the messages, or what is to become of them")
     if form["which"] != "all":
         return f"{decision}-{_settle_chosen(ledger, campaign, form, actor)}"
-    if form["expected"] != str(campaign.in_doubt):
-        raise LedgerError(
-            f"Meanwhile {shown.many(campaign.in_doubt, 'message')} of the campaign are in doubt. Look at "
-            "them again. Nothing was changed"
-        )
-    return f"{decision}-{actions.settle(ledger, campaign.name, decision, actor=actor, reason=reason)}"
+    if form["message_id"]:
+        raise ConfigurationError("A message id goes with a single message: choose it. Nothing was changed")
+    settled = actions.settle(
+        ledger, campaign.name, decision, seen=form["expected"], actor=actor, reason=reason
+    )
+    return f"{decision}-{settled}"
+
+
+def _reason(form: Form) -> str:
+    if len(form["reason"]) > LONGEST_REASON:
+        raise ConfigurationError(f"Say why in {LONGEST_REASON} characters. Nothing was changed")
+    return form["reason"]
 
 
 def _settle_chosen(ledger: Ledger, campaign: Campaign, form: Form, actor: str) -> int:
@@ -120,7 +128,7 @@ def change(ledger: Ledger, campaign: Campaign, form: Form, actor: str) -> str:
     act = _CHANGES.get(form["change"])
     if act is None:
         raise ConfigurationError("Say what is to be done")
-    act(ledger, campaign.name, actor=actor, reason=form["reason"])
+    act(ledger, campaign.name, actor=actor, reason=_reason(form))
     return form["change"]
 
 

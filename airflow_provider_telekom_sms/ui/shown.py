@@ -8,15 +8,20 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, NamedTuple
-from zoneinfo import ZoneInfo
 
 from markupsafe import Markup
 
 from airflow_provider_telekom_sms.api.phone import mask_phone, mask_phones_in
-from airflow_provider_telekom_sms.ledger.overview import Campaign, Details, Figures, Timeline
+from airflow_provider_telekom_sms.ledger.overview import (
+    DAY,
+    SHOWN,
+    ZONE,
+    Campaign,
+    Details,
+    Figures,
+    Timeline,
+)
 
-#: Where the API and its users are.
-ZONE = ZoneInfo("Europe/Bratislava")
 #: Characters of a campaign's id that are shown in a list.
 SHORT = 120
 #: How tall a timeline is drawn; it is stretched to its place.
@@ -107,13 +112,15 @@ def status(campaign: Campaign, figures: Figures | None) -> Status:
         return Status("planning", "way") if campaign.at_work else Status("planning broke off", "bad")
     if figures is None:
         return Status("at work", "way") if campaign.at_work else Status("–", "open")
-    if figures.unsent:
+    if open_number(campaign, figures):
         return Status("sending", "way") if campaign.at_work else Status("waiting for a task", "doubt")
     if campaign.in_doubt:
         return Status("in doubt", "doubt")
     if figures.on_the_way:
         return Status("being delivered", "way")
-    return Status("done", "good") if figures.total else Status("empty", "open")
+    if not figures.total:
+        return Status("empty", "open")
+    return Status("done", "good" if figures.arrived else "bad" if figures.failed else "open")
 
 
 class Segment(NamedTuple):
@@ -131,13 +138,27 @@ def unsent(campaign: Campaign) -> str:
     return "not sent" if campaign.state == "cancelled" else "to be sent"
 
 
+def _abandoned(campaign: Campaign, figures: Figures) -> int:
+    # Figures are older than the campaign.
+    return min(campaign.abandoned, figures.of("claimed"))
+
+
+def open_number(campaign: Campaign, figures: Figures) -> int:
+    """Count what is still to be sent, or is being sent by a try that is alive."""
+    return figures.unsent - _abandoned(campaign, figures)
+
+
 def segments(campaign: Campaign, figures: Figures) -> list[Segment]:
     """Give the bar of a campaign: what became of all that was or is to be sent."""
     counted = [
         ("good", "delivered", figures.arrived),
         ("way", "on the way", figures.on_the_way),
-        ("open", unsent(campaign), figures.unsent),
-        ("doubt", "in doubt or unknown", figures.of("in_doubt") + figures.unknown),
+        ("open", unsent(campaign), open_number(campaign, figures)),
+        (
+            "doubt",
+            "in doubt or unknown",
+            figures.of("in_doubt") + _abandoned(campaign, figures) + figures.unknown,
+        ),
         ("bad", "failed", figures.failed),
     ]
     # The open end stands last.
@@ -204,11 +225,12 @@ class Open(NamedTuple):
 
 def open_ends(campaign: Campaign, figures: Figures) -> list[Open]:
     """Give what is neither delivered nor failed."""
+    abandoned = _abandoned(campaign, figures)
     found = [
         Open(unsent(campaign), figures.of("planned"), "open", "planned"),
-        Open("being sent", figures.of("claimed"), "way", "claimed"),
+        Open("being sent", figures.of("claimed") - abandoned, "way", "claimed"),
         Open("on the way", figures.on_the_way, "way", "on_the_way"),
-        Open("in doubt", figures.of("in_doubt"), "doubt", "in_doubt"),
+        Open("in doubt", figures.of("in_doubt") + abandoned, "doubt", "in_doubt"),
         Open("unknown", figures.unknown, "doubt", "UNKNOWN"),
     ]
     return [one for one in found if one.number]
@@ -243,11 +265,13 @@ def chart(timeline: Timeline) -> Chart:
     top = max(1, *timeline.sent, *timeline.delivered)
     width = 100 / len(timeline.sent)
     times = [timeline.start + n * timeline.step for n in range(len(timeline.sent))]
-    days = local(times[0], "%d") != local(times[-1], "%d")
-    form = "%d %b %H:%M" if days and timeline.step < 86_400_000 else "%d %b" if days else "%H:%M"
+    in_days = timeline.step >= DAY
+    # Behind the end of summer time a day of 24 hours begins at 23:00.
+    form = _form(times, in_days)
+    starts = [local(at + 3_600_000 * in_days, form) for at in times]
     bars, rows = [], []
-    for n, (at, sent, delivered) in enumerate(zip(times, timeline.sent, timeline.delivered, strict=True)):
-        label = f"{local(at, form)}: {sent:,} sent, {delivered:,} delivered"
+    for n, (start, sent, delivered) in enumerate(zip(starts, timeline.sent, timeline.delivered, strict=True)):
+        label = f"{start}: {sent:,} sent, {delivered:,} delivered"
         bars.append(
             Bar(
                 round(n * width + width * 0.1, 3), round(width * 0.8, 3),
@@ -255,10 +279,17 @@ def chart(timeline: Timeline) -> Chart:
             )
         )  # fmt: skip
         if sent or delivered:
-            rows.append((local(at, form), sent, delivered))
+            rows.append((start, sent, delivered))
     last = len(times) - 1
-    labels = [local(times[n], form) for n in sorted({0, (last + 1) // 2, last})]
+    labels = [starts[n] for n in sorted({0, (last + 1) // 2, last})]
     return Chart(bars, top, _length(timeline.step), labels, rows)
+
+
+def _form(times: Sequence[int], in_days: bool) -> str:
+    """Say of times no more than tells them apart."""
+    day, year = (local(times[0], form) != local(times[-1], form) for form in ("%d %b %Y", "%Y"))
+    date = "%d %b %Y" if year else "%d %b"
+    return date if in_days else f"{date} %H:%M" if day else "%H:%M"
 
 
 def _length(step: int) -> str:
@@ -296,7 +327,10 @@ _MEANINGS = {
 
 def reasons(figures: Figures, details: Details) -> list[Reason]:
     """Give the commonest reasons for which messages were refused or not delivered."""
-    found = [(_MEANINGS.get(code, code), number, code) for code, number in figures.failed_by_code.items()]
+    found = [
+        (_MEANINGS.get(code, code), number, code if code in SHOWN else "")
+        for code, number in figures.failed_by_code.items()
+    ]
     found += [(text or "No reason given", number, "rejected") for text, number in details.rejected]
     return _ranked(found, figures.failed)
 
@@ -324,8 +358,6 @@ def _ranked(found: Sequence[tuple[str, int, str]], whole: int) -> list[Reason]:
 @lru_cache(maxsize=1)
 def filters() -> list[tuple[str, list[tuple[str, str]]]]:
     """Give the choices of which rows are shown, in groups."""
-    from airflow_provider_telekom_sms.ledger.overview import SHOWN
-
     states = [
         ("all", "all rows"), ("planned", "to be sent"), ("claimed", "being sent"), ("accepted", "accepted"),
         ("rejected", "rejected"), ("in_doubt", "in doubt"), ("invalid", "invalid"),

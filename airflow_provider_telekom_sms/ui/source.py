@@ -116,6 +116,7 @@ class Source:
         self._find_url = find_url
         self._ledger: Ledger | None = None
         self._file: tuple[int, int] | None = None
+        self._counted: Hashable = None
         self._lock = threading.Lock()
         threads = ThreadPoolExecutor(COUNTERS, "telekom-sms-counting")
         self._figures: Kept[Figures] = Kept(threads, lambda found: not (found.unsent or found.on_the_way))
@@ -133,7 +134,15 @@ class Source:
             if self._ledger is None:
                 url = self._find_url()
                 self._ledger, self._file = overview.find(url), _file_of(url)
+                self._forget_others(self._ledger.id if self._ledger else None)
             return self._ledger
+
+    def _forget_others(self, ledger_id: str | None) -> None:
+        """Keep figures only while they are those of the same ledger."""
+        if (ledger_id, self._file) != self._counted:
+            self._figures.clear()
+            self._details.clear()
+        self._counted = (ledger_id, self._file)
 
     def lose(self) -> None:
         """Open it anew next time, for something is wrong with it."""
@@ -144,8 +153,6 @@ class Source:
         if self._ledger is not None:
             self._ledger.close()
         self._ledger = None
-        self._figures.clear()
-        self._details.clear()
 
     def figures(self, ledger: Ledger, campaign: Campaign, patience: float = PATIENCE) -> Figures | None:
         """Give how far a campaign is; None where it is being counted."""

@@ -77,15 +77,18 @@ class Site:
     def get(self, path: str, role: str | None = "admin", **options: Any) -> Any:
         return self.client(role).get(PREFIX + path, **options)
 
+    def hidden(self, path: str, role: str = "admin") -> dict[str, str]:
+        """Give what a page's form holds unseen."""
+        found = re.findall(r'type="hidden" name="(\w+)" value="([^"]+)"', self.get(path, role).text)
+        return {name: html.unescape(value) for name, value in found}
+
     def seal(self, path: str, role: str = "admin") -> str:
         """Give the seal of a page's form."""
-        found = re.search(r'name="seal" value="([^"]+)"', self.get(path, role).text)
-        assert found
-        return html.unescape(found[1])
+        return self.hidden(path, role)["seal"]
 
     def post(self, path: str, fields: dict[str, Any], role: str = "admin", **headers: str) -> Any:
-        """Send a form as a browser does, with the seal of its page unless it has one."""
-        given = {"seal": self.seal(path, role), **fields} if "seal" not in fields else fields
+        """Send a form as a browser does, with what its page holds unseen unless it has a seal."""
+        given = {**self.hidden(path, role), **fields} if "seal" not in fields else fields
         return self.client(role).post(PREFIX + path, data=given, headers={"origin": HOST, **headers})
 
 

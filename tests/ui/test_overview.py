@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
+from datetime import datetime
+
 import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_telekom_sms.exceptions import LedgerError, LedgerUnavailableError
-from airflow_provider_telekom_sms.ledger import actions, overview, planning, sending
+from airflow_provider_telekom_sms.ledger import actions, overview, planning, schema, sending
 from airflow_provider_telekom_sms.ledger.overview import Place
 from airflow_provider_telekom_sms.ledger.sending import Outcome
 from airflow_provider_telekom_sms.ledger.store import Ledger, State
+from airflow_provider_telekom_sms.ui.shown import chart
 from tests.ledger.conftest import opened
 from tests.ui.ledgers import BEGAN, counted, messages, write
 
@@ -22,6 +27,13 @@ HOUR = 3_600_000
 @pytest.fixture(params=["sqlite", "postgresql"])
 def desk(request, tmp_path):
     yield from opened(request.param, request, tmp_path)
+
+
+@pytest.fixture
+def file_ledger(tmp_path):
+    ledger = Ledger(f"sqlite:///{tmp_path / 'ledger.db'}")
+    yield ledger
+    ledger.close()
 
 
 @WITH_DESK
@@ -199,6 +211,45 @@ def test_times_that_cannot_be_do_not_flatten_the_rest(desk, ledger):
     assert (timeline.sent, timeline.delivered) == ((4, 0, 0), (0, 1, 1))
 
 
+def at(*moment):
+    return int(datetime(*moment, tzinfo=overview.ZONE).timestamp() * 1000)
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "step", "labels"),
+    [
+        (at(2026, 3, 6, 0, 30), at(2026, 4, 12, 23, 30), 24 * HOUR, ("06 Mar", "12 Apr")),
+        (at(2026, 10, 6, 0, 30), at(2026, 11, 11, 12), 24 * HOUR, ("06 Oct", "11 Nov")),
+        (at(2025, 12, 6, 0, 30), at(2026, 1, 11, 12), 24 * HOUR, ("06 Dec 2025", "11 Jan 2026")),
+        (at(2019, 1, 1), at(2026, 1, 1), 2 * 28 * 24 * HOUR, ("01 Jan 2019", "25 Nov 2025")),
+    ],
+)
+def test_days_are_those_of_bratislava(file_ledger, first, last, step, labels):
+    common = {"campaign": 0, "plan": 0, "parts": 1, "state": "accepted", "reason": None, "phone": "1"}
+    common |= {"delivery_code": None, "is_final": False, "delivered_at": None}
+    write(file_ledger, [{**common, "row": row, "state_at": time} for row, time in enumerate((first, last))])
+    campaign = overview.campaign(file_ledger, 1)
+    timeline = overview.details(file_ledger, campaign, overview.figures(file_ledger, 1)).timeline
+    assert (timeline.step, sum(timeline.sent)) == (step, 2)
+    assert len(timeline.sent) <= overview.BARS
+    rows = chart(timeline).rows
+    assert (rows[0][0], rows[-1][0]) == labels
+
+
+def test_answers_are_those_that_are_shown(desk, ledger):
+    write(ledger, [])
+    common = {"received_at": BEGAN, "campaign_id": 1, "payload": "{}", "phone": "1", "kind": "postback"}
+    taps = [f"once {n}" for n in range(20)] + ["twice"] * 2
+    rows = [{**common, "hash": b"%16d" % n, "postback_data": data} for n, data in enumerate(taps)]
+    with ledger.transaction() as connection:
+        connection.execute(schema.callback.insert(), rows)
+    campaign = overview.campaign(ledger, 1)
+    details = overview.details(ledger, campaign, overview.figures(ledger, 1))
+    assert details.taps[0] == ("twice", 2)
+    assert len(details.taps) == overview.TAPS
+    assert (details.tapped, details.replies) == (22, 0)
+
+
 def test_a_price_is_given_only_where_all_of_it_is_known(desk, ledger):
     write(ledger, [])
     desk.sql("UPDATE telekom_sms_plan SET summary = NULL WHERE id = 11")
@@ -238,6 +289,16 @@ def test_a_file_that_is_something_else_is_left_alone(tmp_path):
     with pytest.raises(LedgerError, match="not a database"):
         overview.find(f"sqlite:///{path}")
     assert path.read_text().startswith("Toto")
+
+
+def test_a_database_of_something_else_is_left_alone(tmp_path):
+    path = tmp_path / "foreign.db"
+    with closing(sqlite3.connect(path)) as file:
+        file.execute("CREATE TABLE telekom (a)")
+    before = path.read_bytes()
+    assert overview.find(f"sqlite:///{path}") is None
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.parametrize(("by", "advice"), [(1, "install the newer package"), (-1, "brings them up to date")])

@@ -17,7 +17,7 @@ from airflow_provider_telekom_sms.ledger.planning import PlannedRow
 from airflow_provider_telekom_sms.ledger.sending import Outcome
 from airflow_provider_telekom_sms.ledger.store import Ledger, State
 from airflow_provider_telekom_sms.ui import desk as desks
-from airflow_provider_telekom_sms.ui import shown, source
+from airflow_provider_telekom_sms.ui import forms, shown, source
 from airflow_provider_telekom_sms.ui.mount import CampaignsPage
 from tests.ui.conftest import PREFIX
 from tests.ui.ledgers import BEGAN, write
@@ -249,8 +249,12 @@ def test_a_link_by_name_leads_to_a_campaign(site, desk):
 
 
 @pytest.mark.parametrize(
-    "path", ["/c/9", "/c/99999999999999999999999", "/c/9/rows", "/c/9/doubts", "/c/x", "/nowhere"]
-)
+    "path",
+    [
+        "/c/9", f"/c/{2**63}", f"/c/{'9' * 5_000}", "/c/٣", "/c/9/rows", "/c/9/doubts", "/c/x", "/nowhere",
+    ],
+    ids=lambda path: path[:12],
+)  # fmt: skip
 def test_what_is_not_there(site, desk, path):
     assert site.get(path).status_code == 404
     assert "<h1>Not found</h1>" in site.get(path).text
@@ -302,13 +306,34 @@ def test_chosen_messages_are_settled(site, desk, decision, state, told):
 
 def test_all_are_settled_but_only_those_that_were_seen(site, desk):
     in_doubt(desk, 60)
-    fields = {"which": "all", "expected": "3", "decision": "drop", "reason": "so"}
+    fields = {"which": "all", "decision": "drop", "reason": "so", **site.hidden("/c/1/doubts")}
+    # One is settled by somebody else, and another one comes: there are as many as before.
+    owner = desk.begin(slot="other")
+    desk.plan(owner, 1, first=61)
+    [message] = sending.exchange(desk.ledger, owner, [], 1).claimed
+    sending.exchange(desk.ledger, owner, [Outcome(message.id, State.IN_DOUBT, reason="no reply")], 0)
+    actions.settle(desk.ledger, "campaign", "sent", rows=[1], actor="me", reason="so")
     answer = site.post("/c/1/doubts", fields)
     assert answer.status_code == 409
-    assert "Meanwhile 60 messages of the campaign are in doubt" in answer.text
+    assert "Meanwhile other messages of the campaign are in doubt, 60 in all" in answer.text
     assert 'name="reason" value="so"' in answer.text
-    assert site.post("/c/1/doubts", {**fields, "expected": "60"}).status_code == 303
-    assert set(desk.states().values()) == {"rejected"}
+    assert desk.states()[2] == desk.states()[61] == "in_doubt"
+    assert site.post("/c/1/doubts", {**fields, "expected": ""}).status_code == 409
+    assert site.post("/c/1/doubts", {**fields, **site.hidden("/c/1/doubts")}).status_code == 303
+    assert set(desk.states().values()) == {"accepted", "rejected"}
+
+
+def test_what_a_dead_try_had_claimed_is_settled_with_all(site, desk):
+    owner = desk.planned(3, campaign="campaign")
+    sending.exchange(desk.ledger, owner, [], 2)
+    desk.sql("UPDATE telekom_sms_owner SET lease_until = 1")
+    text = " ".join(Markup(settled(site, "/c/1")).text.split())
+    assert "2 messages in doubt" in text
+    assert "1 to be sent 2 in doubt" in text
+    assert "being sent" not in text
+    assert "2 in doubt or unknown, 1 to be sent" in settled(site, "/")
+    site.post("/c/1/doubts", {"which": "all", "decision": "drop", "reason": "so"})
+    assert list(desk.states().values()) == ["rejected", "rejected", "planned"]
 
 
 def test_a_message_id_is_for_one(site, desk):
@@ -317,6 +342,8 @@ def test_a_message_id_is_for_one(site, desk):
     for rows in (ids[:2], []):
         answer = site.post("/c/1/doubts", {**fields, "row": rows})
         assert answer.status_code == 409
+    answer = site.post("/c/1/doubts", {**fields, "which": "all"})
+    assert (answer.status_code, "goes with a single message" in answer.text) == (409, True)
     assert set(desk.states().values()) == {"in_doubt"}
     assert site.post("/c/1/doubts", {**fields, "row": ids[:1]}).status_code == 303
     assert desk.row(1)["message_id"] == "4711"
@@ -374,7 +401,14 @@ def test_pause_resume_cancel(site, desk):
 
 
 @pytest.mark.parametrize(
-    "fields", [{}, {"change": "pause"}, {"change": "pause", "reason": "  "}, {"change": "x", "reason": "so"}]
+    "fields",
+    [
+        {},
+        {"change": "pause"},
+        {"change": "pause", "reason": "  "},
+        {"change": "pause", "reason": "x" * 401},
+        {"change": "x", "reason": "so"},
+    ],
 )
 def test_a_form_that_lacks_something(site, desk, fields):
     desk.planned(1)
@@ -450,6 +484,46 @@ def test_a_configuration_that_cannot_be_used(airflow_app, monkeypatch):
     assert answer.status_code == 503
     assert "no_such_connection" in answer.text
     assert "no_such_connection" not in site.get("/", "viewer").text
+
+
+def test_what_no_database_takes_is_looked_for_all_the_same(site, desk):
+    desk.begin("campaign")
+    for text in ("%00", "%ED%A0%80"):
+        answer = site.get(f"/?q={text}", "viewer")
+        assert (answer.status_code, "No campaign found" in answer.text) == (200, True)
+        assert site.get(f"/by-name?id={text}", "viewer").status_code == 404
+
+
+def test_trouble_of_the_ledger_forgets_no_figures(site, desk, monkeypatch):
+    desk.planned(3, campaign="campaign")
+    settled(site, "/c/1")
+
+    def away(*_, **__):
+        raise LedgerError("<Ledger postgresql://ledger@db-host>: away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(overview, "campaign", away)
+        assert site.get("/c/1").status_code == 503
+    monkeypatch.setattr(overview, "figures", away)
+    monkeypatch.setattr(overview, "details", away)
+    assert "Planned" in site.get("/c/1").text
+
+
+@pytest.mark.parametrize("path", ["/c/1/doubts", "/c/1/change"])
+def test_who_may_not_see_where_the_ledger_is_does_not_learn_it_by_acting(site, desk, monkeypatch, path):
+    in_doubt(desk)
+
+    def away(*_, **__):
+        raise LedgerError("<Ledger postgresql://ledger@db-host>: away")
+
+    monkeypatch.setattr(actions, "settle", away)
+    monkeypatch.setitem(forms._CHANGES, "pause", away)
+    fields = {"which": "all", "decision": "drop", "change": "pause", "reason": "so"}
+    for role, told in (("user", "Its reason is in the log."), ("admin", "db-host")):
+        answer = site.post(path, fields, role)
+        assert (answer.status_code, told in answer.text) == (503, True)
+        assert ("db-host" in answer.text) is (role == "admin")
+        assert "It may still be done" in answer.text
 
 
 # --- counting in the background -----------------------------------------------------------------------------
@@ -562,6 +636,24 @@ def test_a_ledger_that_hangs_does_not_hold_up_airflow(site, desk, monkeypatch):
     assert "takes too long" in answer.text
 
 
+def test_a_form_that_hangs_may_still_be_done_and_holds_up_nobody_who_looks(site, desk, monkeypatch):
+    ids = in_doubt(desk)
+    hidden = site.hidden("/c/1/doubts")
+    monkeypatch.setattr(desks, "LONGEST", 0.2)
+    go = threading.Event()
+    monkeypatch.setattr(forms, "settle", lambda *_: go.wait(20) and "drop-1")
+    fields = {"which": "chosen", "row": ids, "decision": "drop", "reason": "so", **hidden}
+    try:
+        answers = [site.post("/c/1/doubts", fields) for _ in range(desks.AT_ONCE + 1)]
+        monkeypatch.setattr(desks, "LONGEST", 20.0)
+        assert site.get("/c/1/rows").status_code == 200
+    finally:
+        go.set()
+    for answer in answers:
+        assert answer.status_code == 503
+        assert "It may still be done" in answer.text
+
+
 # --- logs ---------------------------------------------------------------------------------------------------
 
 
@@ -617,9 +709,35 @@ def test_any_time_can_be_shown(at):
     assert shown.iso(at)
 
 
-def test_every_action_has_its_words():
-    from airflow_provider_telekom_sms.ui import forms
+@pytest.mark.parametrize(
+    ("states", "codes", "status"),
+    [
+        ({"accepted": 2, "rejected": 1}, {"DELIVERED": 1}, ("done", "good")),
+        ({"accepted": 1, "rejected": 58}, {}, ("done", "bad")),
+        ({"accepted": 2}, {"UNKNOWN": 2}, ("done", "open")),
+        ({"invalid": 2}, {}, ("done", "open")),
+        ({}, {}, ("empty", "open")),
+    ],
+)
+def test_only_what_arrived_is_good(states, codes, status):
+    campaign = overview.Campaign(1, "c", "active", BEGAN, 0, 0, 0, 0, ())
+    accepted = states.get("accepted", 0)
+    undelivered = {"EXPIRED": accepted} if not codes and accepted else {}
+    unknown = codes.get("UNKNOWN", 0)
+    codes = {**codes, "READ": accepted - 1} if "DELIVERED" in codes else codes
+    figures = overview.Figures(BEGAN, 0, states, codes, undelivered, unknown)
+    assert shown.status(campaign, figures) == status
 
+
+def test_only_what_can_be_listed_is_a_link():
+    figures = overview.Figures(BEGAN, 0, {"accepted": 2}, {}, {"EXPIRED": 1, "NEW_ONE": 1})
+    details = overview.Details(BEGAN, 0, None, [], [], None, None, [], 0, 0, 0, [])
+    assert {one.text: one.shown for one in shown.reasons(figures, details)} == {
+        "NEW_ONE": "", shown._MEANINGS["EXPIRED"]: "EXPIRED",
+    }  # fmt: skip
+
+
+def test_every_action_has_its_words():
     assert set(forms._SETTLED) == set(actions.DECISIONS)
     assert set(forms._CHANGED) == set(forms._CHANGES)
     for nonsense in ("", "sent", "sent-", "sent-x", "sent-99999999999", "sent-٣", "<b>", "pause-1"):

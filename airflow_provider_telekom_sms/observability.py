@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
@@ -32,6 +33,8 @@ Tags = Mapping[str, str]
 PROGRESS = "telekom_sms_progress"
 #: Seconds between two times that progress is stored: each is a request to Airflow's API server.
 STORE_EVERY = 10.0
+#: Seconds that Airflow may take to store it.
+PATIENCE = 5.0
 #: Later than any time of the ledger, milliseconds since 1970.
 FOREVER = 2**62
 #: Latencies that are measured of what became final in one go; they stand for all of it.
@@ -158,7 +161,7 @@ class TaskObserver(Observer):
         self._thread = ThreadPoolExecutor(1, "telekom-sms-observer")
 
     def planning(self) -> None:
-        self._set("planning", {})
+        self._set_now("planning", {})
 
     def planned(self, counts: Counts, api: str) -> None:
         self._api = {"api": api}
@@ -187,7 +190,7 @@ class TaskObserver(Observer):
         self._count(self._take_owed())
 
     def ended(self, counts: Counts) -> None:
-        self._set("ended", {state.value: getattr(counts, state.value) for state in State})
+        self._set_now("ended", {state.value: getattr(counts, state.value) for state in State})
 
     def delivered(self, asked: Sequence[Waiting], checks: Sequence[Check]) -> None:
         if not self.counts:
@@ -212,10 +215,11 @@ class TaskObserver(Observer):
         :param by_code: accepted messages by delivery status
         """
         total = sum(by_code.values())
-        self._set("delivered", {"done": total, "total": total, "delivery": dict(by_code)})
+        self._set_now("delivered", {"done": total, "total": total, "delivery": dict(by_code)})
 
     def rest(self) -> None:
-        self._thread.submit(lambda: None).result()
+        with suppress(TimeoutError):
+            self._thread.submit(lambda: None).result(PATIENCE)
 
     def _take_owed(self) -> Counter[State]:
         owed, self._owed = self._owed, Counter()
@@ -233,6 +237,14 @@ class TaskObserver(Observer):
         if self._storing is None or self._storing.done():
             self._stored_at = now
             self._storing = self._thread.submit(self._set, phase, facts)
+
+    def _set_now(self, phase: str, facts: Mapping[str, Any]) -> None:
+        """Store it before anything else is asked of Airflow; a store that hangs is then left alone."""
+        if self._store is not None:
+            try:
+                self._thread.submit(self._set, phase, facts).result(PATIENCE)
+            except TimeoutError:
+                self._store = None
 
     def _set(self, phase: str, facts: Mapping[str, Any]) -> None:
         if self._store is None:

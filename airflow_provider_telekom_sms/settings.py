@@ -105,6 +105,14 @@ def callback_secrets() -> list[str]:
     return secrets
 
 
+def stop_words() -> list[str]:
+    """Give the words of ``[telekom_sms] stop_words``: whoever answers with one wants no more messages."""
+    from airflow.providers.common.compat.sdk import conf
+
+    words = (conf.get(CONN_TYPE, "stop_words", fallback="") or "").split(",")
+    return [word.strip() for word in words if word.strip()]
+
+
 def callback_url_for(settings: Settings) -> str | None:
     """
     Give the URL that the API is to call; it holds the secret, and so is kept and shown nowhere.

@@ -35,7 +35,7 @@ from airflow_provider_telekom_sms.exceptions import (
 from airflow_provider_telekom_sms.ledger import callbacks
 from airflow_provider_telekom_sms.ledger.callbacks import Received
 from airflow_provider_telekom_sms.ledger.store import Ledger
-from airflow_provider_telekom_sms.settings import CONN_TYPE, callback_secrets
+from airflow_provider_telekom_sms.settings import callback_secrets, stop_words
 
 log = logging.getLogger(__name__)
 
@@ -101,12 +101,13 @@ class Receiver:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request (ASGI)."""
-        if scope["type"] == "websocket":
-            await send({"type": "websocket.close"})
-        if scope["type"] != "http":
+        if scope["type"] not in ("http", "websocket"):
             return
         query = scope["query_string"]
         is_right = self._has_secret(scope)
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close"})
+            return
         try:
             if not is_right:
                 raise _Refusal(404, "wrong secret")
@@ -148,7 +149,12 @@ class Receiver:
         stored: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((received, stored))
         self._wake()
-        await stored
+        try:
+            await stored
+        finally:
+            if stored.cancelled():
+                # It comes again; kept here, it would fill the memory while the ledger hangs.
+                self._waiting = [one for one in self._waiting if not one[1].done()]
 
     def _wake(self) -> None:
         if self._worker is None:
@@ -201,7 +207,7 @@ class Receiver:
         """Look again for the messages of callbacks that came before these were recorded."""
         loop = asyncio.get_running_loop()
         try:
-            pause = await self._in_thread(callbacks.catch_up)
+            pause = await self._in_thread(lambda ledger: callbacks.catch_up(ledger, self._stop_words))
         except Exception as error:
             log.warning("Callbacks that wait for their messages were not looked at: %s", type(error).__name__)
             pause = PAUSE
@@ -275,11 +281,8 @@ def configured(
     :param ledger_path: path of a ledger's SQLite file, in place of a connection
     :raises ConfigurationError: for a secret that is none
     """
-    from airflow.providers.common.compat.sdk import conf
-
     if not (secrets := callback_secrets()):
         return None
-    words = (conf.get(CONN_TYPE, "stop_words", fallback="") or "").split(",")
 
     def open_ledger() -> Ledger:
         from sqlalchemy.engine import URL
@@ -290,5 +293,4 @@ def configured(
             return Ledger(URL.create("sqlite", database=ledger_path))
         return Ledger(ledger_url(ledger_conn_id, find=find_outside_a_task))
 
-    stop_words = [word.strip() for word in words if word.strip()]
-    return Receiver(secrets, open_ledger, prefix=prefix, stop_words=stop_words)
+    return Receiver(secrets, open_ledger, prefix=prefix, stop_words=stop_words())

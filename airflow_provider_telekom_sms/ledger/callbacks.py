@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+import unicodedata
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -45,6 +47,9 @@ CHUNK = 500
 FIRST_LOOK, LAST_LOOK = 1_000, 3_600_000
 #: One writer at a time: what has a higher number was committed later, so readers may go by the number.
 _TURN = 7_305_801_216
+
+_NO_WORD = re.compile(r"[\W_]+")
+_URI = re.compile(r"^(?:tel|sips?):([^@;]*).*", re.IGNORECASE | re.DOTALL)
 
 _b, _m, _p = schema.callback.c, schema.message.c, schema.plan.c
 #: The columns of a callback that say whose it is and what it tells.
@@ -95,15 +100,17 @@ def receive(ledger: Ledger, received: Sequence[Received], stop_words: Collection
         told = [{"received_at": now, **_columns(one)} for one in {one.hash: one for one in received}.values()]
         _apply(connection, ledger, told, now)
         insert = insert_into(connection, schema.callback).on_conflict_do_nothing(index_elements=["hash"])
-        new = connection.execute(insert.returning(_b.id), told).all() if told else []
-        _opt_out(connection, told, stop_words, now)
+        new = set(connection.execute(insert.returning(_b.hash), told).scalars()) if told else set()
+        # What comes again is no news: meanwhile they may have opted in.
+        _opt_out(connection, [one for one in told if one["hash"] in new], stop_words, now)
     return len(new)
 
 
-def catch_up(ledger: Ledger) -> float | None:
+def catch_up(ledger: Ledger, stop_words: Collection[str] = ()) -> float | None:
     """
     Look again for the messages of callbacks that came before what they are about was recorded.
 
+    :param stop_words: as of :func:`receive`; whose number is known only now is heard now
     :return: seconds until there is something to look at again; None where nothing waits
     """
     waiting = _b.look_again_at.is_not(None)
@@ -112,11 +119,11 @@ def catch_up(ledger: Ledger) -> float | None:
         if first is None or (early := first - ledger.now(connection)) > 0:
             return None if first is None else early / 1000
     with _turn(ledger) as (connection, now):
-        due = sa.select(*_TELLS, _b.phone).where(waiting, _b.look_again_at <= now)
+        due = sa.select(*_TELLS, _b.phone, _b.text, _b.postback_data).where(waiting, _b.look_again_at <= now)
         told = [dict(row._mapping) for row in connection.execute(due.order_by(_b.look_again_at).limit(CHUNK))]
         _apply(connection, ledger, told, now)
-        names = ("id", "campaign_id", "row_id", "look_again_at")
-        _LOOKED.execute(connection, [{f"the_{name}": one[name] for name in names} for one in told])
+        _LOOKED.execute(connection, [{f"the_{name}": one[name] for name in _FOUND} for one in told])
+        _opt_out(connection, told, stop_words, now)
     return 0.0
 
 
@@ -153,39 +160,47 @@ def _phone(address: str | None) -> str | None:
     from airflow_provider_telekom_sms.api.phone import parse_mobile
 
     try:
-        return None if address is None else parse_mobile(address)
+        # RCS may write it as a URI: tel:+421…, sip:+421…@…
+        return None if address is None else parse_mobile(_URI.sub(r"\1", address))
     except InvalidPhoneNumberError:
         # A landline, or a name.
         return address
 
 
 def _looking(new: Values, table: sa.FromClause | None) -> sa.Update:
-    values = {name: new[f"the_{name}"] for name in ("campaign_id", "row_id", "look_again_at")}
+    values = {name: new[f"the_{name}"] for name in _FOUND if name != "id"}
     return schema.callback.update().where(_b.id == new["the_id"]).values(values)
 
 
-_LOOKED = Bulk(
-    {f"the_{name}": sa.BigInteger() for name in ("id", "campaign_id", "row_id", "look_again_at")}, _looking
-)
+_FOUND: dict[str, Any] = {
+    "id": sa.BigInteger(),
+    "campaign_id": sa.BigInteger(),
+    "row_id": sa.BigInteger(),
+    "phone": sa.Text(),
+    "look_again_at": sa.BigInteger(),
+}
+_LOOKED = Bulk({f"the_{name}": kind for name, kind in _FOUND.items()}, _looking)
 
 
 def _opt_out(
     connection: Connection, told: list[dict[str, Any]], stop_words: Collection[str], now: int
 ) -> None:
-    words = {word.casefold() for word in stop_words}
+    words = tuple(f"{word} " for word in map(_folded, stop_words) if word)
     wants_no_more = {
         one["phone"]
         for one in told
-        if any(_first_word(one[name]) in words for name in ("text", "postback_data"))
+        if any(f"{_folded(one[name])} ".startswith(words) for name in ("text", "postback_data"))
     }
     # What is no such number stays as it came; no campaign could send to it.
     numbers = {phone for phone in wants_no_more if phone and len(phone) == 12 and phone.isdecimal()}
     opt_outs.add(connection, numbers, now)
 
 
-def _first_word(text: str | None) -> str:
-    words = (text or "").split(maxsplit=1)
-    return words[0].strip(".,;:!?\"'„“").casefold() if words else ""
+def _folded(text: str | None) -> str:
+    """Give the words of a text as people mean them: without case, diacritics and signs."""
+    apart = unicodedata.normalize("NFKD", text or "")
+    letters = "".join(letter for letter in apart if unicodedata.category(letter) not in ("Mn", "Cf"))
+    return _NO_WORD.sub(" ", letters.casefold()).strip()
 
 
 # --- applying -----------------------------------------------------------------------------------------------
@@ -254,7 +269,8 @@ class _Messages:
         self._by_number: dict[int, _Message] = {}
         self._by_message_id: dict[str, list[_Message]] = defaultdict(list)
         self._by_external_id: dict[str, list[_Message]] = defaultdict(list)
-        for row in _held(connection, ledger, told):
+        held, self._busy = _held(connection, ledger, told)
+        for row in held:
             one = _Message(row)
             self._by_number[one.id] = one
             if one.message_id is not None:
@@ -267,9 +283,11 @@ class _Messages:
         message_id, external_id = told["message_id"], told["external_id"]
         if known := self._by_message_id.get(message_id):
             return known
-        if external_id is None:
+        number = None if external_id is None else number_in(self._ledger, external_id)
+        # It may be about one that is being recorded; what its other id names would be the wrong one.
+        if external_id is None or not self._busy.isdisjoint({message_id, external_id, number} - {None}):
             return []
-        ours = self._by_number.get(number_in(self._ledger, external_id) or 0)
+        ours = self._by_number.get(number or 0)
         named = self._by_external_id[external_id]
         if ours is not None and ours.external_id is None:
             named = [ours]
@@ -282,18 +300,24 @@ class _Messages:
         return found
 
 
-def _held(connection: Connection, ledger: Ledger, told: Sequence[Mapping[str, Any]]) -> Iterable[sa.Row[Any]]:
+def _held(
+    connection: Connection, ledger: Ledger, told: Sequence[Mapping[str, Any]]
+) -> tuple[Sequence[sa.Row[Any]], set[Any]]:
+    """Hold the messages that callbacks may be about; give them, and the ids of those that others hold."""
     message_ids = {one["message_id"] for one in told} - {None}
     external_ids = {one["external_id"] for one in told} - {None}
     numbers = {number_in(ledger, external_id) for external_id in external_ids} - {None}
     wanted = ((_m.message_id, message_ids), (_m.external_id, external_ids), (_m.id, numbers))
     which = [column.in_(values) for column, values in wanted if values]
     if not which:
-        return []
+        return [], set()
+    known = connection.execute(sa.select(_m.id, _m.message_id, _m.external_id).where(sa.or_(*which))).all()
     # What is being recorded right now is left for the next look: to wait for each other would be a deadlock.
     query = sa.select(schema.message, _p.fallback, _p.ttl).join(schema.plan, _p.id == _m.plan_id)
     query = query.where(sa.or_(*which)).with_for_update(of=schema.message, skip_locked=True)
-    return connection.execute(query)
+    held = connection.execute(query).all()
+    mine = {row.id for row in held}
+    return held, {value for row in known if row.id not in mine for value in row} - {None}
 
 
 def _apply(connection: Connection, ledger: Ledger, told: list[dict[str, Any]], now: int) -> None:

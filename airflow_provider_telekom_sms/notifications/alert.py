@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -114,8 +115,9 @@ class Alert:
         what = f"{self.dag_id}.{self.task_id}{index}" if self.task_id else self.dag_id
         # First what a text that is cut must not lose; of which task, the link tells, too.
         told = _STATES.get(self.state, self.state.capitalize())
-        if self.deadline:
-            told += f" ({self.deadline.astimezone(BRATISLAVA):%d.%m. %H:%M})"
+        with suppress(ValueError, OverflowError):
+            if self.deadline:
+                told += f" ({self.deadline.astimezone(BRATISLAVA):%d.%m. %H:%M})"
         if self.try_number:
             what += f" (try {self.try_number})"
         if self.reason not in ("", "success"):
@@ -126,9 +128,11 @@ class Alert:
 def _first(thing: Any, *names: str) -> Any:
     """Give the first of these that an object or a mapping has."""
     for name in names:
-        value = thing.get(name) if isinstance(thing, Mapping) else getattr(thing, name, None)
-        if value is not None:
-            return value
+        # Whatever is amiss there, the alert goes out without it.
+        with suppress(Exception):
+            value = thing.get(name) if isinstance(thing, Mapping) else getattr(thing, name, None)
+            if value is not None:
+                return value
     return None
 
 

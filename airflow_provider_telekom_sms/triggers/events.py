@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
 from airflow_provider_telekom_sms.exceptions import ConfigurationError, TelekomSmsError
-from airflow_provider_telekom_sms.ledger import events
+from airflow_provider_telekom_sms.ledger import callbacks, events
 from airflow_provider_telekom_sms.ledger.events import Batch, Watch
+from airflow_provider_telekom_sms.settings import stop_words
 
 if TYPE_CHECKING:
     from airflow_provider_telekom_sms.triggers.producer import Producer
@@ -125,11 +126,12 @@ class TelekomSmsEventTrigger(BaseEventTrigger):
                     self._desk = await asyncio.to_thread(_Desk, self)
                 found, pause = await asyncio.to_thread(self._desk.look)
                 failures = 0
-            except TelekomSmsError as error:
-                # It goes on as soon as the ledger is there again, for nobody would start it anew.
+            except Exception as error:
+                # It goes on as soon as the ledger, or Airflow with its connection, is there again.
                 failures += 1
                 pause = min(self.poll_interval * 2**failures, PATIENCE)
-                log.warning("The ledger could not be looked into, again in %.0f s: %s", pause, error)
+                said = error if isinstance(error, TelekomSmsError) else type(error).__name__
+                log.warning("The ledger could not be looked into, again in %.0f s: %s", pause, said)
             yield found
             await asyncio.sleep(pause)
 
@@ -158,6 +160,8 @@ class _Desk:
     def look(self) -> tuple[list[Batch], float]:
         """Give what is to be handed over, and the seconds until the next look."""
         trigger, ledger, watch = self._trigger, self.ledger, self._trigger.watch
+        # What the receiver would look at again, had it not been started anew since.
+        callbacks.catch_up(ledger, stop_words())
         found = events.unconfirmed(ledger, self._watcher, after=self._again)
         # Once it runs, only what was lost: what it has just given is on its way.
         self._again, more = AGAIN, False

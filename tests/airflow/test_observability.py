@@ -375,9 +375,22 @@ def test_progress_is_stored(
     assert "telekom_sms_ledger" in store.kept
     # Beside the event loop, but never while the task itself asks Airflow for something.
     ways = {value["phase"]: thread.name for value, thread in store.written}
-    assert ways["sending"].startswith("telekom-sms-observer")
-    assert ways["delivery"].startswith("telekom-sms-observer")
-    assert ways["planning"] == ways["ended"] == threading.current_thread().name
+    assert {way.rpartition("_")[0] for way in ways.values()} == {"telekom-sms-observer"}
+
+
+def test_a_store_that_hangs_is_left_alone(
+    sim: Simulator, context: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(observability, "PATIENCE", 0.2)
+    store = Store(seconds=5)
+    began = time.monotonic()
+    summary = bulk(people(20), wait_for_delivery=True, poll_interval=0.05).execute(
+        {**context(), "task_state_store": store}
+    )
+    assert summary["accepted"] == 20
+    # Once while it sends, once while it waits.
+    assert [value["phase"] for value, _ in store.written] == ["planning", "delivered"]
+    assert time.monotonic() - began < 4
 
 
 def test_progress_goes_on_where_the_last_try_stopped(

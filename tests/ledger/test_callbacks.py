@@ -12,7 +12,15 @@ import sqlalchemy as sa
 
 from airflow_provider_telekom_sms.api import delivery as codes
 from airflow_provider_telekom_sms.exceptions import LedgerError
-from airflow_provider_telekom_sms.ledger import callbacks, delivery, planning, purging, schema, sending
+from airflow_provider_telekom_sms.ledger import (
+    callbacks,
+    delivery,
+    opt_outs,
+    planning,
+    purging,
+    schema,
+    sending,
+)
 from airflow_provider_telekom_sms.ledger.callbacks import Received, catch_up, receive
 from airflow_provider_telekom_sms.ledger.delivery import Check, Scope
 from airflow_provider_telekom_sms.ledger.sending import Outcome
@@ -267,6 +275,24 @@ def test_a_message_that_is_being_recorded_is_left_for_the_next_look(desk, ledger
 # --- doubts -------------------------------------------------------------------------------------------------
 
 
+def test_a_message_that_is_being_recorded_is_not_taken_for_another(desk, ledger, clock):
+    """Both have the same id of the user; the callback is about the first, which somebody holds."""
+    if ledger.dialect == "sqlite":
+        pytest.skip("one writer at a time")
+    campaign = Campaign(desk, 2, external_ids=["cust", "cust"])
+    campaign.claim()
+    campaign.record("100", State.IN_DOUBT)
+    with ledger.transaction() as other:
+        other.execute(sa.select(schema.message).where(schema.message.c.row == 1).with_for_update())
+        receive(ledger, [dsn("DELIVERED", "100", "cust")])
+    assert status(desk, 2)[:2] == ("in_doubt", None)
+    clock.now += 2
+    while catch_up(ledger) == 0:
+        pass
+    assert status(desk, 1) == ("accepted", "100", "DELIVERED", True)
+    assert status(desk, 2)[:2] == ("in_doubt", None)
+
+
 @pytest.mark.parametrize("state", ["claimed", "in_doubt", "planned again"])
 @pytest.mark.parametrize("kind", ["dsn", "postback"])
 def test_an_external_id_settles_what_is_in_doubt(desk, ledger, state, kind):
@@ -459,6 +485,44 @@ def test_stop_words(desk, ledger, one):
     receive(ledger, [wrote("0903123455", "STOP", x=3)])
     found = desk.sql("SELECT phone FROM telekom_sms_opt_out ORDER BY phone")
     assert [phone for (phone,) in found] == ["421903000001", "421903123450", "421903123451", "421903123454"]
+
+
+WORDS = ["STOP", "ODHLÁSIŤ", "NEPOSIELAT VIAC"]
+
+
+@pytest.mark.parametrize(
+    ("text", "is_heard"),
+    [
+        *((text, True) for text in (
+            "Stop,prosim", "STOP;ďakujem", "-STOP", "(STOP)", "STOP…", "STOP😀", "»STOP«", "\u200bSTOP",
+            "ＳＴＯＰ", "odhlasit", "Odhla\u0301sit\u030c", "neposielať viac, prosím",
+        )),
+        *((text, False) for text in ("stopka", "STOP1", "neposielat", "nie, STOP", "…")),
+    ],
+)  # fmt: skip
+def test_stop_words_as_people_write_them(desk, ledger, one, text, is_heard):
+    receive(ledger, [read({"addressFrom": "tel:+421903123450", "text": text, "timestamp": AT})], WORDS)
+    assert desk.sql("SELECT phone FROM telekom_sms_opt_out") == ([("421903123450",)] if is_heard else [])
+
+
+def test_who_opts_out_before_his_message_is_recorded(desk, ledger, clock):
+    campaign = Campaign(desk, 1)
+    campaign.claim()
+    receive(ledger, [read({"messageId": "100", "postbackData": "STOP", "timestamp": AT})], WORDS)
+    campaign.record("100")
+    clock.now += 2
+    while catch_up(ledger, WORDS) == 0:
+        pass
+    assert desk.sql("SELECT phone FROM telekom_sms_opt_out") == [("421903000001",)]
+    assert told(desk, "phone") == [("421903000001",)]
+
+
+def test_what_comes_again_undoes_no_opt_in(desk, ledger):
+    stop = read({"addressFrom": "0903123450", "text": "STOP", "timestamp": AT})
+    assert receive(ledger, [stop], WORDS) == 1
+    assert opt_outs.opt_in(ledger, "421903123450")
+    assert receive(ledger, [stop], WORDS) == 0
+    assert desk.sql("SELECT phone FROM telekom_sms_opt_out") == []
 
 
 # --- purging ------------------------------------------------------------------------------------------------

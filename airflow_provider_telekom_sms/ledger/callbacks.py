@@ -311,7 +311,9 @@ def _held(
     which = [column.in_(values) for column, values in wanted if values]
     if not which:
         return [], set()
-    known = connection.execute(sa.select(_m.id, _m.message_id, _m.external_id).where(sa.or_(*which))).all()
+    # Only an external id can name the wrong one.
+    seen = sa.select(_m.id, _m.message_id, _m.external_id).where(sa.or_(*which))
+    known = connection.execute(seen).all() if external_ids else []
     # What is being recorded right now is left for the next look: to wait for each other would be a deadlock.
     query = sa.select(schema.message, _p.fallback, _p.ttl).join(schema.plan, _p.id == _m.plan_id)
     query = query.where(sa.or_(*which)).with_for_update(of=schema.message, skip_locked=True)

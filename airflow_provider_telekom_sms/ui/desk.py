@@ -320,22 +320,20 @@ class Desk:
 
     def settle(self, asked: Asked) -> Response:
         """Settle what is in doubt."""
-        campaign = asked.campaign()
-        try:
-            done = forms.settle(asked.ledger, campaign, asked.form, asked.who.name)
-        except TelekomSmsError as error:
-            _reraise_trouble(error)
-            return self.doubts(asked, str(error), 409)
-        return _done(asked, done)
+        return self._act(asked, forms.settle, self.doubts)
 
     def change(self, asked: Asked) -> Response:
         """Pause, resume or cancel a campaign."""
+        return self._act(asked, forms.change, self.changing)
+
+    def _act(self, asked: Asked, act: Callable[..., str], form: Callable[..., Response]) -> Response:
+        """Do what a form says, or show it again with what is wrong."""
         campaign = asked.campaign()
         try:
-            done = forms.change(asked.ledger, campaign, asked.form, asked.who.name)
+            done = act(asked.ledger, campaign, asked.form, asked.who.name)
         except TelekomSmsError as error:
             _reraise_trouble(error)
-            return self.changing(asked, str(error), 409)
+            return form(asked, str(error), 409)
         return _done(asked, done)
 
 

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from sqlalchemy.engine import URL
 
 from airflow_provider_telekom_sms.simulator import DEFAULT_TOKEN, Settings, Simulator, serve
 
@@ -69,12 +70,22 @@ def _connected(
     connect: Callable[..., None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> Iterator[None]:
     """A connection to the simulator and an empty ledger."""
+    from airflow_provider_telekom_sms.ledger import location
+    from airflow_provider_telekom_sms.ledger.store import Ledger
+
+    opened = []
+
+    def open_one(url: URL) -> Ledger:
+        opened.append(Ledger(url))
+        return opened[-1]
+
     connect()
     monkeypatch.setenv("AIRFLOW__TELEKOM_SMS__LEDGER_PATH", str(tmp_path / "ledger.db"))
+    monkeypatch.setattr(location, "Ledger", open_one)
     yield
-    from airflow_provider_telekom_sms.ledger import location
-
     location._opened.cache_clear()
+    for ledger in opened:
+        ledger.close()
 
 
 @pytest.fixture

@@ -171,6 +171,7 @@ async def test_a_cancelled_trigger_leaves_nothing_behind(sent: Callable[..., lis
     await asyncio.to_thread(sent, STUCK)
     trigger = TelekomSmsDeliveryTrigger(campaign_id="jar", poll_interval=0.05)
     before = asyncio.all_tasks()
+    gc.collect()  # what others left behind
 
     async def run() -> None:
         async for _ in trigger.run():

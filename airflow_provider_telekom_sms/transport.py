@@ -21,7 +21,7 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
-from http.cookies import Morsel, SimpleCookie
+from http.cookies import SimpleCookie
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote, urlencode
@@ -435,7 +435,8 @@ class AsyncTransport(_Base):
     async def __aenter__(self) -> Self:
         # The context is built in a thread: it would block a triggerer's loop.
         context = await asyncio.to_thread(ssl_context, self.settings.verify)
-        self._http = _aiohttp_session(self.settings, context)
+        self._cookie_header: dict[str, str] = {}
+        self._http = _aiohttp_session(self.settings, context, self._cookie_header)
         # Who waits for a connection waits here, where no time-out can be taken for one of a request.
         self._pace = Pace(self._connections, self._retry_for)
         self._login = self._keeper = None
@@ -573,7 +574,7 @@ class AsyncTransport(_Base):
             request.method,
             _parsed(self._url(request)),
             data=request.body,
-            headers=request.headers,
+            headers={**request.headers, **self._cookie_header},
             proxy=self._proxy,
             allow_redirects=False,
         ) as reply:
@@ -597,8 +598,13 @@ def _parsed(url: str) -> URL:
 _connected: ContextVar[bool] = ContextVar("telekom_sms_connected", default=False)
 
 
-def _aiohttp_session(settings: Settings, context: ssl.SSLContext) -> aiohttp.ClientSession:
+def _aiohttp_session(
+    settings: Settings, context: ssl.SSLContext, cookie_header: dict[str, str]
+) -> aiohttp.ClientSession:
+    """Make a session; ``cookie_header`` becomes what sends the server's cookies back."""
     import aiohttp
+
+    held: dict[str, str] = {}
 
     class Connector(aiohttp.TCPConnector):
         async def connect(self, *args: Any, **kwargs: Any) -> Any:
@@ -616,25 +622,18 @@ def _aiohttp_session(settings: Settings, context: ssl.SSLContext) -> aiohttp.Cli
     class Cookies(aiohttp.DummyCookieJar):
         """Those of one server. To look for them by host, path and age cost a tenth of a message."""
 
-        def __init__(self) -> None:
-            super().__init__()
-            self._held = SimpleCookie()
-
         def update_cookies_from_headers(self, headers: Sequence[str], *_: Any) -> None:
             for header in headers:
                 self.update_cookies(SimpleCookie(header))
 
         def update_cookies(self, cookies: Any, *_: Any) -> None:
             for name, given in dict(cookies).items():
-                if given["max-age"] == "0":
-                    self._held.pop(name, None)
-                    continue
-                held: Morsel[str] = Morsel()
-                held.set(name, given.value, given.coded_value)
-                self._held[name] = held
-
-        def filter_cookies(self, *_: Any) -> SimpleCookie:
-            return self._held
+                held.pop(name, None)
+                if given["max-age"] != "0":
+                    held[name] = given.coded_value
+            cookie_header.clear()
+            if held:
+                cookie_header["Cookie"] = "; ".join(f"{name}={value}" for name, value in held.items())
 
     connector = Connector(ssl=context, limit=0, keepalive_timeout=KEEPALIVE)  # no limit: the transport counts
     jar = aiohttp.DummyCookieJar() if settings.auth == "token" else Cookies()

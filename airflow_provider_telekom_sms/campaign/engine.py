@@ -262,7 +262,8 @@ class Engine:
     def _room(self) -> int:
         if self._stopping or self._exhausted:
             return 0
-        room = OUTSTANDING * self._unit - len(self._outstanding)
+        # What is recorded now makes room in the same transaction.
+        room = OUTSTANDING * self._unit - (len(self._outstanding) - len(self._outcomes))
         # Small claims cost as much as large ones.
         return room if 2 * room >= self._unit else 0
 

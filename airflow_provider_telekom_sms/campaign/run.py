@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import tempfile
 import threading
@@ -124,7 +125,8 @@ def run_job(
         raise
     attempt = _Try(ledger, hook, job, owner, stop, observer)
     try:
-        plan_id, drained = attempt.run()
+        with _little_garbage():
+            plan_id, drained = attempt.run()
     except BaseException as error:
         attempt.break_off(error)
         raise
@@ -268,6 +270,16 @@ class _Try:
                 # Above all for a plan that was refused: its rows and their reasons.
                 _report(self.ledger, self.owner, self.job.report_path)
             planning.remove_half_plans(self.ledger, self.owner.campaign_id)
+
+
+@contextlib.contextmanager
+def _little_garbage() -> Iterator[None]:
+    """Keep the garbage collector off Airflow's own objects: to look them through stops a process for 0.3 s."""
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 @contextlib.contextmanager

@@ -77,8 +77,12 @@ class Ledger:
                 f"The ledger cannot live in {self.dialect!r}; allowed: {', '.join(_NOW)}"
             )
         self.engine = self._engine()
-        with self.transaction() as connection:
-            self.id = self._open(connection)
+        try:
+            with self.transaction() as connection:
+                self.id = self._open(connection)
+        except BaseException:
+            self.close()
+            raise
 
     def __repr__(self) -> str:
         return f"<Ledger {self.url.render_as_string(hide_password=True)}>"

@@ -40,6 +40,7 @@ from airflow_provider_telekom_sms.operators.telekom_sms import (
 from airflow_provider_telekom_sms.sensors.telekom_sms import TelekomSmsDeliverySensor
 from airflow_provider_telekom_sms.simulator import Fault, Settings, Simulator
 from tests.airflow.test_canaries import Canaries, leaks
+from tests.versions import needs_airflow, set_up_metrics
 
 
 def people(number: int, ending: str = "0", first: int = 0) -> list[dict[str, str]]:
@@ -110,12 +111,10 @@ def to_statsd(sink: Sink) -> dict[str, str]:
 @pytest.fixture
 def statsd(sink: Sink, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sink]:
     """Airflow's metrics, set up as a task's process sets them up."""
-    from airflow.sdk.observability import stats
-    from airflow.sdk.observability.metrics.stats_utils import get_stats_factory
 
     def set_up() -> None:
         observability.metrics_on.cache_clear()
-        stats.initialize(factory=get_stats_factory(), export_legacy_names=True)
+        set_up_metrics()
 
     with monkeypatch.context() as patch:
         for name, value in to_statsd(sink).items():
@@ -351,6 +350,7 @@ class Store:
         self.kept[key] = json.loads(json.dumps(value))
 
 
+@needs_airflow("3.3", "a task state store")
 def test_progress_is_stored(
     sim: Simulator, context: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -378,6 +378,7 @@ def test_progress_is_stored(
     assert {way.rpartition("_")[0] for way in ways.values()} == {"telekom-sms-observer"}
 
 
+@needs_airflow("3.3", "a task state store")
 def test_a_store_that_hangs_is_left_alone(
     sim: Simulator, context: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -404,6 +405,7 @@ def test_progress_goes_on_where_the_last_try_stopped(
     assert "Sent 30 of 30" in caplog.text
 
 
+@needs_airflow("3.3", "a task state store")
 def test_progress_is_stored_seldom(sim: Simulator, context: Callable[..., Any]) -> None:
     store = Store()
     bulk(people(200), wait_for_delivery=True, poll_interval=0.02).execute(
@@ -412,6 +414,7 @@ def test_progress_is_stored_seldom(sim: Simulator, context: Callable[..., Any]) 
     assert len(store.written) <= 5
 
 
+@needs_airflow("3.3", "a task state store")
 @pytest.mark.parametrize("store", [Store(RuntimeError("404: no such try")), Store(seconds=0.5)])
 def test_a_store_that_fails_or_is_slow_holds_up_no_message(
     store: Store, sim: Simulator, context: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
@@ -428,6 +431,7 @@ def test_a_store_that_fails_or_is_slow_holds_up_no_message(
     assert max(later - earlier for earlier, later in pairwise(times)) < 0.4
 
 
+@needs_airflow("3.3", "a task state store")
 def test_single_sends_store_no_progress(context: Callable[..., Any]) -> None:
     store = Store()
     operator = TelekomSmsSendOperator(task_id="task", to="0903000010", text="Ahoj")
@@ -497,9 +501,11 @@ def test_a_task_links_to_its_campaign(
     assert early["own_id", -1] == own
 
 
-def test_the_link_survives_serialization(airflow_db: None) -> None:
+def test_the_link_survives_serialization(airflow_db: None, monkeypatch: pytest.MonkeyPatch) -> None:
     from airflow.serialization.serialized_objects import DagSerialization
 
+    # As in the API server; an execution API that has run in this process leaves it off.
+    monkeypatch.setattr(DagSerialization, "_load_operator_extra_links", True)
     with DAG("serialized", schedule=None) as dag:
         bulk("rows.csv")
         TelekomSmsCampaignSendOperator.partial(task_id="mapped", campaign_id="jar").expand(worker=[0, 1])

@@ -76,11 +76,12 @@ def test_two_slots_share_a_campaign(bench):
 @pytest.fixture
 def outstanding(bench, monkeypatch):
     """What stood claimed in the ledger after each exchange, the largest first; and what was in flight."""
-    seen = {"claimed": 0, "in flight": 0, "most": 0}
+    seen = {"claimed": 0, "in flight": 0, "most": 0, "exchanged": []}
     exchange, run = sending.exchange, AsyncTransport.run
 
     def counted(ledger, owner, outcomes, want, **options):
         result = exchange(ledger, owner, outcomes, want, **options)
+        seen["exchanged"].append((len(outcomes), len(result.claimed)))
         with ledger.reading() as connection:
             claimed = connection.exec_driver_sql(
                 "SELECT count(*) FROM telekom_sms_message WHERE state = 'claimed'"
@@ -110,6 +111,19 @@ def test_never_more_at_once_than_asked(bench, outstanding, concurrency):
     assert outstanding["most"] == concurrency
     assert concurrency <= outstanding["claimed"] <= 4 * concurrency
     assert bench.states() == {"accepted": 300 if concurrency > 1 else 60}
+
+
+def test_what_is_recorded_makes_room_at_once(bench, outstanding):
+    bench.sim.state.settings.latency_ms = 20
+    bench.run(1000, concurrency=16)
+    (_, first), *exchanged = outstanding["exchanged"]
+    print(f"recorded and claimed: {exchanged}")
+    assert first == 4 * 16
+    left = 1000 - first
+    for recorded, claimed in exchanged:
+        # Else an exchange brings nothing new, and connections idle.
+        assert recorded < 2 * 16 or claimed >= min(recorded, left)
+        left -= claimed
 
 
 def test_no_more_connections_than_messages(bench):

@@ -19,6 +19,7 @@ from airflow_provider_telekom_sms.ledger import delivery
 from airflow_provider_telekom_sms.ledger.delivery import Progress, Scope, Waiting
 from airflow_provider_telekom_sms.ledger.store import Ledger
 from airflow_provider_telekom_sms.simulator import Fault
+from airflow_provider_telekom_sms.transport import AsyncTransport
 
 NOW = 1_800_000_000_000
 MINUTE = 60_000
@@ -373,6 +374,30 @@ async def test_intervals_rise(bench):
     )
     assert sorted(asked.values())[0] == 1, "40 s old: again after 10 s"
     assert min(sorted(asked.values())[1:]) >= 3
+
+
+async def test_many_campaigns_do_not_crowd_the_loop(bench, monkeypatch):
+    await asyncio.to_thread(bench.run, 400, concurrency=32)
+    bench.sim.state.settings.speed, bench.sim.state.settings.latency_ms = 1000, 30
+    ids = tuple(row.message_id for row in bench.messages())
+    in_flight, most = 0, 0
+    exchange = AsyncTransport._exchange
+
+    async def flying(self, request):
+        nonlocal in_flight, most
+        asks = request.path.endswith("/check_message")
+        in_flight += asks
+        most = max(most, in_flight)
+        try:
+            return await exchange(self, request)
+        finally:
+            in_flight -= asks
+
+    monkeypatch.setattr(AsyncTransport, "_exchange", flying)
+    scopes = [Scope(message_ids=ids[first : first + 50]) for first in range(0, 400, 50)]
+    found = await asyncio.gather(*(watch(bench, scope=scope) for scope in scopes))
+    assert [progress.total for _, progress in found] == [50] * 8
+    assert 10 < most <= polling.IN_FLIGHT
 
 
 async def test_the_loop_is_never_blocked(bench, far, monkeypatch):

@@ -441,6 +441,21 @@ class TestCookies:
         assert first is False
         assert later == ([True] * 3 if auth == "session" else [False] * 2)
 
+    def test_cookies_change_and_go(self, raw, reply, settings, client):
+        login = b'{"result":{"status":"success","description":"","code":"OK"},"session_id":"s-1"}'
+        given = iter(["a=1", "b=2", "a=3", "a=; Max-Age=0", "b=; Max-Age=0", "c=4"])
+
+        def handle(sock, request):
+            body = login if b"/json/auth" in request.split(b"\r\n")[0] else None
+            sock.sendall(reply(body, Set_Cookie=f"{next(given)}; Path=/"))
+            return True
+
+        server = raw(handle)
+        client.send(settings(server.url), 5)
+        sent = [re.search(rb"(?i)^cookie: (.*)$", r, re.MULTILINE) for r in server.requests]
+        told = [{*match[1].decode().strip().split("; ")} if match else set() for match in sent]
+        assert told == [set(), {"a=1"}, {"a=1", "b=2"}, {"a=3", "b=2"}, {"b=2"}, set()]
+
     def test_the_simulators_cookie_is_enough_for_it(self, sim, settings, client):
         # The first two requests of a session: the cookie that the simulator set is a session of its own.
         client.send(settings(sim.url), 2)

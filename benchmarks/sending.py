@@ -23,12 +23,12 @@ CELLS: list[tuple[str, str, int, int, tuple[str, ...]]] = [
 USUAL = ("threads", "gather", "provider", "limit")
 #: Roughly the CPU time of a message, µs: everybody gets as many as take about as long.
 EXPECTED = {
-    "naive": {"http": 1_000, "https": 28_000},
+    "naive": {"http": 1_000, "https": 20_000},
     "threads": {"http": 1_000, "https": 1_100},
-    "gather": {"http": 130, "https": 170},
-    "workers": {"http": 130, "https": 170},
-    "provider": {"http": 500, "https": 500},
-    "hollow": {"http": 200, "https": 200},
+    "gather": {"http": 100, "https": 100},
+    "workers": {"http": 100, "https": 100},
+    "provider": {"http": 200, "https": 230},
+    "hollow": {"http": 90, "https": 90},
     "limit": {"http": 30, "https": 50},
 }
 

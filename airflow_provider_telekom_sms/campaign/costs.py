@@ -12,7 +12,6 @@ from decimal import Decimal
 from typing import Any
 
 from airflow_provider_telekom_sms.api.text import (
-    GSM_7,
     count,
     distinct_forcing_characters,
     parts_without_forcing,
@@ -58,28 +57,30 @@ class Costs:
         self._parts = self._parts_stripped = 0
         self._still_unicode = 0
 
-    def take(self, row: int, text: str) -> None:
+    def take(self, row: int, text: str, parts: int) -> None:
         """
         Take a planned message.
 
         :param row: its number in the source
         :param text: its text
+        :param parts: the parts it is planned with
         """
-        size = count(text, self._unicode or None)
-        if size.encoding == GSM_7:
-            self._parts += size.parts
-            self._parts_stripped += size.parts
-            return
-        extra = size.parts - parts_without_forcing(text)
         characters = distinct_forcing_characters(text)
+        if not (characters or self._unicode):
+            self._parts += parts
+            self._parts_stripped += parts
+            return
+        if self._unicode is False:
+            parts = count(text).parts
+        extra = parts - parts_without_forcing(text)
         stays = False
         for character in characters:
             known = self._known.get(character) or self._meet(character, row)
             known.messages += 1
             known.extra_parts += extra
             stays = stays or known.stripped == character
-        self._parts += size.parts
-        self._parts_stripped += size.parts if stays else size.parts - extra
+        self._parts += parts
+        self._parts_stripped += parts if stays else parts - extra
         self._still_unicode += stays
         if self._unicode:
             if not characters:
@@ -89,7 +90,7 @@ class Costs:
             self._forced += 1
             self._extra_parts += extra
             if extra and len(self._examples) < MAX_EXAMPLES:
-                self._examples.append(self._example(row, characters, size.parts, extra))
+                self._examples.append(self._example(row, characters, parts, extra))
 
     def _meet(self, character: str, row: int) -> _Character:
         known = _Character(strip_diacritics(character), row)

@@ -359,7 +359,7 @@ class _Planner:
         """Take the rows of a chunk that are to be sent."""
         for row in planned:
             if sms := self._content.sms_text(str(row.text)):
-                self.costs.take(row.row, sms)
+                self.costs.take(row.row, sms, row.parts or 0)
             if masked := self._shown.get(row.row):
                 to = mask_phone(row.phone)
                 self._samples.append({"row": row.row, "to": to, "parts": row.parts, "text": masked})

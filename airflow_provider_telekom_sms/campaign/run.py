@@ -274,7 +274,7 @@ class _Try:
 
 @contextlib.contextmanager
 def _little_garbage() -> Iterator[None]:
-    """Keep the garbage collector off Airflow's own objects: to look them through stops a process for 0.3 s."""
+    """Keep the garbage collector off what Airflow has loaded: to look it through takes 0.3 s each time."""
     gc.freeze()
     try:
         yield

@@ -12,6 +12,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.dialects.sqlite import dialect as SQLite
 from sqlalchemy.engine import Connection
 
 #: The values of one row, by name.
@@ -32,8 +33,10 @@ class Bulk:
         build: Callable[[Values, sa.FromClause | None], sa.Insert | sa.Update],
     ) -> None:
         self._types = types
-        # Built once: to build a statement costs more than to run it.
-        self._by_row = build({name: sa.bindparam(name, type_=kind) for name, kind in types.items()}, None)
+        # Built once: to build a statement costs more than to run it. SQLite's driver gets it as it is: for
+        # all values to pass through SQLAlchemy costs as much as to write them, and changes none.
+        by_row = build({name: sa.bindparam(name, type_=kind) for name, kind in types.items()}, None)
+        self._by_row = str(by_row.compile(dialect=SQLite(paramstyle="named")))
         arrays = [sa.cast(sa.bindparam(name, type_=ARRAY(kind)), ARRAY(kind)) for name, kind in types.items()]
         table = sa.func.unnest(*arrays).table_valued(
             *(sa.column(name, kind) for name, kind in types.items()), name="given"
@@ -54,4 +57,4 @@ class Bulk:
             columns = {name: [row[name] for row in rows] for name in self._types}
             connection.execute(self._at_once, {**columns, **same})
         else:
-            connection.execute(self._by_row, [{**row, **same} for row in rows])
+            connection.exec_driver_sql(self._by_row, [{**row, **same} for row in rows])

@@ -26,7 +26,7 @@ SLOVAK = "Dobrý deň Ľuboš, nezabudnite prosím na platbu 15,50 € do 12. 5.
 def found(*texts, unicode=None, first=1):
     costs = Costs(unicode)
     for row, text in enumerate(texts, first):
-        costs.take(row, text)
+        costs.take(row, text, count(text, unicode).parts)
     return costs.as_dict()
 
 
@@ -186,7 +186,7 @@ def test_long_lists_are_cut():
 def test_memory_is_bounded():
     costs = Costs(None)
     for row in range(20_000):
-        costs.take(row, chr(0x4E00 + row) + "ľ" + "a" * 80)
+        costs.take(row, chr(0x4E00 + row) + "ľ" + "a" * 80, 2)
     assert len(costs._known) == module.MAX_KNOWN
     assert len(costs._examples) == module.MAX_EXAMPLES
     found = costs.as_dict()
@@ -319,7 +319,7 @@ def test_a_row_takes_microseconds(capsys):
     costs = Costs(None)
     gsm = strip_diacritics(SLOVAK).replace("€", "E")
     for name, text in (("GSM-7", gsm), ("Slovak", SLOVAK)):
-        spent = min(timeit.repeat(lambda text=text: costs.take(1, text), number=5000, repeat=5)) / 5000
+        spent = min(timeit.repeat(lambda text=text: costs.take(1, text, 2), number=5000, repeat=5)) / 5000
         with capsys.disabled():
             print(f"{name}: {spent * 1e6:.1f} µs a row", file=sys.stderr)
         # Ten times what it takes: a busy machine is no failure.

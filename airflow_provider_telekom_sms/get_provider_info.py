@@ -44,6 +44,14 @@ def get_provider_info() -> dict[str, Any]:
         "operators": _modules("operators", "telekom_sms", "ledger"),
         "sensors": _modules("sensors"),
         "triggers": _modules("triggers", "telekom_sms", "events"),
+        # Airflow reads class-name, and its schema says path.
+        "task-decorators": [
+            {
+                "name": "telekom_sms",
+                "class-name": f"{_PACKAGE}.decorators.telekom_sms.telekom_sms_task",
+                "path": f"{_PACKAGE}.decorators.telekom_sms.telekom_sms_task",
+            }
+        ],
         "queues": [f"{_PACKAGE}.queues.telekom_sms.TelekomSmsQueueProvider"],
         "extra-links": [f"{_PACKAGE}.links.telekom_sms.TelekomSmsCampaignLink"],
         "notifications": [f"{_PACKAGE}.notifications.telekom_sms.TelekomSmsNotifier"],

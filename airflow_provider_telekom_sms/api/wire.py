@@ -15,8 +15,6 @@ from types import MappingProxyType
 from typing import Any, Literal
 from xml.etree import ElementTree  # builds only: what comes in is parsed by defusedxml
 
-from defusedxml.ElementTree import fromstring
-
 from airflow_provider_telekom_sms.api.http import Request, Response
 from airflow_provider_telekom_sms.exceptions import (
     ApiError,
@@ -213,6 +211,9 @@ def _listed(groups: object) -> object:
 
 
 def _from_xml(body: bytes) -> dict[str, Any] | None:
+    # Not above: every process of Airflow imports this module, and few read XML.
+    from defusedxml.ElementTree import fromstring
+
     try:
         root = fromstring(body.decode("utf-8-sig").lstrip(), forbid_dtd=True)
     except (ElementTree.ParseError, ValueError):

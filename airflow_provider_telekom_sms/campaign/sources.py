@@ -96,9 +96,9 @@ def fingerprint(source: object) -> str:
     """
     Give a short digest that tells whether a source changed between two tries; no warehouse is asked.
 
-    Files by path, size and time of change, DataFrames and lists by content, callables by name, queries by
-    SQL, connection and parameters. Of an iterator nothing can be told without using it up: all have the same
-    digest.
+    Files by path, size and time of change, DataFrames and lists by content, callables by name (and by what
+    ``facts()`` gives, if they have it), queries by SQL, connection and parameters. Of an iterator nothing can
+    be told without using it up: all have the same digest.
 
     :param source: as for :func:`open_rows`
     :raises SourceError: when the source is a file that is not there
@@ -112,7 +112,7 @@ def fingerprint(source: object) -> str:
     elif is_frame(source):
         kind, facts = "frame", _frame_facts(source)
     elif callable(source):
-        kind, facts = "callable", [_qualified_name(source)]
+        kind, facts = "callable", [_qualified_name(source), *getattr(source, "facts", list)()]
     elif isinstance(source, Sequence) and not isinstance(source, str | bytes):
         kind, facts = "list", (_stable_text(row) for row in source)
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import shlex
 import threading
 import time
 import uuid
@@ -247,7 +248,8 @@ class SendingOperator(JobOperator):
         rows = reporting.rows_in(ledger, result.owner.campaign_id, State.IN_DOUBT, SHOWN)
         message = (
             f"{in_doubt} messages are in doubt: they may have been sent or not, among them rows "
-            f"{', '.join(map(str, rows))}. Nothing else is left to be sent. {self._advice}"
+            f"{', '.join(map(str, rows))}. Nothing else is left to be sent. "
+            + self._advice.format(campaign=shlex.quote(job.campaign_id))
         )
         if job.on_in_doubt == "resend":
             raise InDoubtError(message)
@@ -698,7 +700,8 @@ class DrainingOperator(CampaignOperator, SendingOperator):
 
     _advice = (
         "on_in_doubt='skip' leaves them, 'resend' sends them again, perhaps twice; "
-        "or settle them one by one: python -m airflow_provider_telekom_sms ledger settle"
+        "python -m airflow_provider_telekom_sms ledger in-doubt {campaign} lists them, and "
+        "ledger settle {campaign} --rows ROWS --as sent, resend or drop settles them"
     )
 
     def __init__(

@@ -61,18 +61,31 @@ class PrivateField:
     def __set__(self, instance: Any, value: Any) -> None:
         # What replaces a template is what it rendered to, whatever it looks like.
         rendered = self._is_open(instance.__dict__.get(self._name))
-        shown = None
-        if value is not None and not isinstance(value, Private) and (rendered or not self._is_open(value)):
-            shown = self._show(value)
-        instance.__dict__[self._name] = value if shown is None else Private(value, shown)
+        instance.__dict__[self._name] = self._hidden(value, rendered)
+
+    def _hidden(self, value: Any, rendered: bool) -> Any:
+        if value is None or isinstance(value, Private) or (self._is_open(value) and not rendered):
+            return value
+        shown = self._show(value)
+        return value if shown is None else Private(value, shown)
 
     def _is_open(self, value: Any) -> bool:
         """Tell whether something is left to render; of a file, which is read first, there may be still."""
         return is_template(value) or (self._files and isinstance(value, str) and value.endswith(".sql"))
 
 
+class PrivateItems(PrivateField):
+    """The same for a list or dict that Airflow itself reads: each item turns into a :class:`Private`."""
+
+    def _hidden(self, value: Any, rendered: bool) -> Any:
+        hidden = super()._hidden
+        if isinstance(value, Mapping):
+            return {name: hidden(item, rendered) for name, item in value.items()}
+        return [hidden(item, rendered) for item in value]
+
+
 def reveal(value: Any) -> Any:
-    """Give the value of a private field."""
+    """Give the value of a private field, or of an item."""
     return value.value if isinstance(value, Private) else value
 
 

@@ -39,7 +39,7 @@ from airflow_provider_telekom_sms.settings import DEFAULT_BATCH_SIZE, DEFAULT_CO
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from airflow.providers.common.compat.sdk import Context
+    from airflow.providers.common.compat.sdk import Context, XComArg
 
     from airflow_provider_telekom_sms.api.messages import (
         CallbackUrl,
@@ -112,7 +112,7 @@ class TelekomSmsSendOperator(MessageOperator, ReceiptsOperator):
     def __init__(
         self,
         *,
-        to: str | Sequence[str],
+        to: str | Sequence[str] | XComArg,
         text: str,
         **kwargs: Any,
     ) -> None:
@@ -195,7 +195,11 @@ class TelekomRcsSendOperator(ReceiptsOperator):
     def __init__(
         self,
         *,
-        recipients: str | Mapping[str, Any] | Recipient | Sequence[str | Mapping[str, Any] | Recipient],
+        recipients: str
+        | Mapping[str, Any]
+        | Recipient
+        | Sequence[str | Mapping[str, Any] | Recipient]
+        | XComArg,
         rcs: Mapping[str, Any] | Rcs | None = None,
         sms: str | Mapping[str, Any] | Sms | None = None,
         channels: Sequence[Mapping[str, Any] | Channel] | None = None,
@@ -518,7 +522,7 @@ class TelekomSmsCampaignSendOperator(DrainingOperator):
     def __init__(
         self,
         *,
-        campaign_id: str,
+        campaign_id: str | XComArg,
         worker: int = 0,
         suppression: Any = None,
         sql_conn_id: str | None = None,
@@ -563,7 +567,7 @@ class TelekomSmsCheckNumberOperator(BaseOperator):
     def __init__(
         self,
         *,
-        phone_numbers: str | Sequence[str],
+        phone_numbers: str | Sequence[str] | XComArg,
         telekom_sms_conn_id: str = DEFAULT_CONN_ID,
         **kwargs: Any,
     ) -> None:

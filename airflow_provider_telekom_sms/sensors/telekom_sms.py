@@ -23,7 +23,7 @@ from airflow_provider_telekom_sms.settings import DEFAULT_CONN_ID
 from airflow_provider_telekom_sms.triggers.telekom_sms import TelekomSmsDeliveryTrigger
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context
+    from airflow.providers.common.compat.sdk import Context, XComArg
 
     from airflow_provider_telekom_sms.campaign.polling import Criteria
     from airflow_provider_telekom_sms.ledger.delivery import Progress, Scope
@@ -55,8 +55,13 @@ class TelekomSmsDeliverySensor(BaseSensorOperator):
     def __init__(
         self,
         *,
-        message_ids: str | int | Mapping[str, Any] | Sequence[str | int | Mapping[str, Any]] | None = None,
-        campaign_id: str | None = None,
+        message_ids: str
+        | int
+        | Mapping[str, Any]
+        | Sequence[str | int | Mapping[str, Any]]
+        | XComArg
+        | None = None,
+        campaign_id: str | XComArg | None = None,
         success_statuses: Sequence[str] | None = None,
         unknown: str = "fail",
         min_success_ratio: float = 1.0,
@@ -68,7 +73,7 @@ class TelekomSmsDeliverySensor(BaseSensorOperator):
     ) -> None:
         super().__init__(poke_interval=poke_interval, **kwargs)
         self.message_ids = message_ids
-        self.campaign_id = campaign_id
+        self.campaign_id: Any = campaign_id
         self.success_statuses = success_statuses
         self.unknown = unknown
         self.min_success_ratio = min_success_ratio

@@ -78,12 +78,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     for ending in (signal.SIGTERM, signal.SIGINT):
         signal.signal(ending, _end)
-    run(
-        settings,
-        options.host,
-        options.port,
-        lambda url: print(f"Telekom SMS API simulator: {url}", flush=True),
-    )
+    try:
+        run(
+            settings,
+            options.host,
+            options.port,
+            lambda url: print(f"Telekom SMS API simulator: {url}", flush=True),
+        )
+    except OSError as error:
+        sys.exit(f"The simulator cannot listen on {options.host}:{options.port}: {error.strerror}")
 
 
 if __name__ == "__main__":

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import csv
+import json
+import sqlite3
 from collections import Counter
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from airflow_provider_telekom_sms.version_compat import AIRFLOW_V_3_3_PLUS
+from tests.versions import dag_bag
 
 EXAMPLES = Path(__file__).parents[2] / "dags_examples"
 
@@ -16,9 +22,7 @@ EXAMPLES = Path(__file__).parents[2] / "dags_examples"
 @pytest.fixture(scope="module")
 def examples(airflow_db: None) -> dict[str, Any]:
     """The DAGs of the example files, by file."""
-    from airflow.dag_processing.dagbag import DagBag
-
-    bag = DagBag(dag_folder=EXAMPLES, bundle_name="dags-folder")
+    bag = dag_bag(EXAMPLES)
     assert bag.import_errors == {}
     return {Path(dag.fileloc).stem: dag for dag in bag.dags.values()}
 
@@ -32,11 +36,23 @@ def test_every_example_is_run_here(examples: dict[str, Any]) -> None:
         "csv_campaign",
         "failure_alert",
         "one_message",
+        "personal_data",
         "rcs_appointment",
         "rcs_carousel",
         "rcs_survey",
+        "taskflow_campaign",
         "wait_for_delivery",
+        "warehouse_campaign",
     }
+
+
+@pytest.mark.skipif(not AIRFLOW_V_3_3_PLUS, reason="looks only at the examples of its own providers")
+def test_airflow_finds_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    from airflow.dag_processing.bundles.manager import DagBundlesManager
+
+    monkeypatch.setenv("AIRFLOW__CORE__LOAD_EXAMPLES", "True")
+    [bundle] = [b for b in DagBundlesManager().get_all_dag_bundles() if "telekom" in b.name]
+    assert {path.name for path in bundle.path.glob("*.py")} == {path.name for path in EXAMPLES.glob("*.py")}
 
 
 def test_csv_campaign(
@@ -153,3 +169,48 @@ def test_answered_survey(run_dag: Callable[..., Any], examples: dict[str, Any], 
     """Here no asset event starts it, so nobody has answered; in test_events.py many do."""
     assert run_dag(examples["answered_survey"]).state == "success"
     assert sim.state.messages == []
+
+
+def test_taskflow_campaign(run_dag: Callable[..., Any], examples: dict[str, Any], sim: Any) -> None:
+    run = run_dag(examples["taskflow_campaign"])
+
+    assert run.state == "success"
+    summary = run.xcom("remind")
+    assert 0 < summary["accepted"] < 112
+    assert run.xcom("next_step") == f"{summary['delivered']} of {summary['accepted']} delivered"
+    assert len(sim.state.messages) == summary["accepted"]
+    assert max(sim.state.messages_per_number().values()) == 1
+
+
+def test_warehouse_campaign(
+    run_dag: Callable[..., Any],
+    examples: dict[str, Any],
+    sim: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with closing(sqlite3.connect(tmp_path / "warehouse.db")) as warehouse, warehouse:
+        warehouse.executescript(
+            """
+            CREATE TABLE reminders (id INT, phone TEXT, name TEXT, amount REAL, due_on TEXT);
+            CREATE TABLE opted_out (phone TEXT);
+            INSERT INTO reminders VALUES (1, '0903123450', 'Ľubica', 12.5, '2026-01-01'),
+                (2, '0903123460', 'Šimon', 7.1, '2026-01-01'), (3, '0903123470', 'Eva', 3, '2999-01-01');
+            INSERT INTO opted_out VALUES ('+421 903 123 460');
+            """
+        )
+    where = {"conn_type": "sqlite", "host": str(tmp_path / "warehouse.db")}
+    monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps(where))
+    for _ in range(2):
+        run = run_dag(examples["warehouse_campaign"])
+        assert run.state == "success"
+    [message] = sim.state.messages
+    assert message.text == "Dobrý deň Ľubica, nezabudnite na platbu 12.50 €."
+    assert run.xcom("send")["suppressed"] >= 1
+
+
+def test_personal_data(run_dag: Callable[..., Any], examples: dict[str, Any], sim: Any) -> None:
+    assert run_dag(examples["one_message"]).state == "success"
+    run = run_dag(examples["personal_data"])
+    # Nothing is as old here.
+    assert run.xcom("purge")["messages"] == 0

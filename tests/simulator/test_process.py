@@ -54,6 +54,16 @@ def test_the_command_denies_and_takes_its_time():
         process.communicate(timeout=60)
 
 
+def test_a_port_that_is_taken():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        command = [sys.executable, "-m", "airflow_provider_telekom_sms.simulator", "--port", port]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"The simulator cannot listen on 127.0.0.1:{port}: Address already in use")
+    assert done.stderr.count("\n") == 1
+
+
 def test_the_pages(api):
     def page(name, body=None, method=None):
         reply = api.raw(method or ("GET" if body is None else "POST"), f"/_simulator/{name}", json=body)

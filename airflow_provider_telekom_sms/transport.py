@@ -11,17 +11,17 @@ import asyncio
 import contextlib
 import logging
 import random
+import re
 import ssl
 import threading
 import time
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
-from http.cookies import SimpleCookie
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote, urlencode
@@ -416,6 +416,7 @@ class AsyncTransport(_Base):
     :param session: the session to share, a new one by default
     :param retry_for: seconds during which a request that never arrived is tried again
     :param connections: how many connections may be open at once
+    :ivar pace: lets requests leave; transports with one key on one event loop may share one
     """
 
     def __init__(
@@ -435,10 +436,9 @@ class AsyncTransport(_Base):
     async def __aenter__(self) -> Self:
         # The context is built in a thread: it would block a triggerer's loop.
         context = await asyncio.to_thread(ssl_context, self.settings.verify)
-        self._cookie_header: dict[str, str] = {}
-        self._http = _aiohttp_session(self.settings, context, self._cookie_header)
+        self._http, self._cookies = _aiohttp_session(self.settings, context), _Cookies()
         # Who waits for a connection waits here, where no time-out can be taken for one of a request.
-        self._pace = Pace(self._connections, self._retry_for)
+        self.pace = Pace(self._connections, self._retry_for)
         self._login = self._keeper = None
         if self.settings.auth == "session":
             self._keeper = asyncio.create_task(self._keep_session())
@@ -464,7 +464,7 @@ class AsyncTransport(_Base):
 
     def break_off(self) -> None:
         """Try nothing again, and let nothing wait that has not left; what is under way is awaited."""
-        self._pace.break_off()
+        self.pace.break_off()
 
     async def run(self, call: Call[T]) -> T:
         """
@@ -502,7 +502,7 @@ class AsyncTransport(_Base):
                 raise failure
             return await self._exchange(request)
 
-        return await tenacity.AsyncRetrying(**self._retry, sleep=self._pace.sleep)(exchange)
+        return await tenacity.AsyncRetrying(**self._retry, sleep=self.pace.sleep)(exchange)
 
     async def _session_id(self) -> str:
         if pause := self._pause():
@@ -550,21 +550,21 @@ class AsyncTransport(_Base):
 
     async def _exchange(self, request: Request) -> Response:
         failure: TelekomSmsError
-        began = await self._pace.begin()
+        began = await self.pace.begin()
         self._used = time.monotonic()
         try:
             reply = await self._send(request)
-            self._pace.answered()
+            self.pace.answered()
             return reply
         except RateLimitedError as error:
-            self._pace.slow_down(began, error.retry_after)
+            self.pace.slow_down(began, error.retry_after)
             raise
         except TelekomSmsError:
             raise
         except Exception as error:
             failure = self._failure(error)
         finally:
-            self._pace.end()
+            self.pace.end()
         # Raised out here so that the client's own error, which may quote the URL, is not chained to it.
         raise failure
 
@@ -574,16 +574,54 @@ class AsyncTransport(_Base):
             request.method,
             _parsed(self._url(request)),
             data=request.body,
-            headers={**request.headers, **self._cookie_header},
+            headers={**request.headers, **self._cookies.header},
             proxy=self._proxy,
             allow_redirects=False,
         ) as reply:
             headers = {name: reply.headers[name] for name in READ_HEADERS if name in reply.headers}
+            if self.settings.auth == "session" and (given := reply.headers.getall("set-cookie", ())):
+                self._cookies.take(given)
             body = _Body()
             async for chunk in reply.content.iter_any():
                 body.add(chunk)
         _check(reply.status, headers, body)
         return self._reply(reply.status, headers, bytes(body))
+
+
+class _Cookies:
+    """
+    The cookies of one server; what cannot be read or sent back is left out, and never costs a reply.
+
+    aiohttp's own jar looks for them by host, path and age, which cost a tenth of a message.
+    """
+
+    def __init__(self) -> None:
+        self._held: dict[str, str] = {}
+        #: The header that sends them back; empty while there are none.
+        self.header: dict[str, str] = {}
+
+    def take(self, headers: Iterable[str]) -> None:
+        """
+        Take what a reply sets and deletes (RFC 6265).
+
+        :param headers: its ``Set-Cookie``
+        """
+        for header in headers:
+            pair, *attributes = header.split(";")
+            name, equals, value = (part.strip() for part in pair.partition("="))
+            self._held.pop(name, None)
+            if name and equals and pair.strip().isprintable() and not _is_over(attributes):
+                self._held[name] = value
+        cookies = "; ".join(f"{name}={value}" for name, value in self._held.items())
+        self.header = {"Cookie": cookies} if cookies else {}
+
+
+def _is_over(attributes: list[str]) -> bool:
+    """Tell whether a cookie's time is over already: so a server deletes it."""
+    given = {name.strip().lower(): value.strip() for name, _, value in (a.partition("=") for a in attributes)}
+    if re.fullmatch(r"-?\d+", age := given.get("max-age", "")):
+        return int(age[:10]) <= 0
+    return parse_retry_after(given.get("expires")) == 0.0
 
 
 @lru_cache(maxsize=8)
@@ -598,13 +636,8 @@ def _parsed(url: str) -> URL:
 _connected: ContextVar[bool] = ContextVar("telekom_sms_connected", default=False)
 
 
-def _aiohttp_session(
-    settings: Settings, context: ssl.SSLContext, cookie_header: dict[str, str]
-) -> aiohttp.ClientSession:
-    """Make a session; ``cookie_header`` becomes what sends the server's cookies back."""
+def _aiohttp_session(settings: Settings, context: ssl.SSLContext) -> aiohttp.ClientSession:
     import aiohttp
-
-    held: dict[str, str] = {}
 
     class Connector(aiohttp.TCPConnector):
         async def connect(self, *args: Any, **kwargs: Any) -> Any:
@@ -619,27 +652,10 @@ def _aiohttp_session(
                 failure = error
             raise NeverConnected(failure)
 
-    class Cookies(aiohttp.DummyCookieJar):
-        """Those of one server. To look for them by host, path and age cost a tenth of a message."""
-
-        def update_cookies_from_headers(self, headers: Sequence[str], *_: Any) -> None:
-            for header in headers:
-                self.update_cookies(SimpleCookie(header))
-
-        def update_cookies(self, cookies: Any, *_: Any) -> None:
-            for name, given in dict(cookies).items():
-                held.pop(name, None)
-                if given["max-age"] != "0":
-                    held[name] = given.coded_value
-            cookie_header.clear()
-            if held:
-                cookie_header["Cookie"] = "; ".join(f"{name}={value}" for name, value in held.items())
-
     connector = Connector(ssl=context, limit=0, keepalive_timeout=KEEPALIVE)  # no limit: the transport counts
-    jar = aiohttp.DummyCookieJar() if settings.auth == "token" else Cookies()
     return aiohttp.ClientSession(
         connector=connector,
-        cookie_jar=jar,
+        cookie_jar=aiohttp.DummyCookieJar(),
         timeout=aiohttp.ClientTimeout(
             total=CONNECT_TIMEOUT + settings.timeout, connect=CONNECT_TIMEOUT, sock_read=settings.timeout
         ),

@@ -246,18 +246,26 @@ class Engine:
 
     async def _close_books(self, thread: ThreadPoolExecutor) -> None:
         """Where the books were broken off: record what is known, release what never left."""
-        with contextlib.suppress(Exception):
-            if self._exchanging is not None:
+        unheard = False
+        if self._exchanging is not None:
+            try:
                 # It was not cancelled with this try, and its claims would be in doubt for nothing.
                 self._take_in(await self._exchanging)
+            except Exception:
+                unheard = True
+        self._give_back()
+        loop = asyncio.get_running_loop()
+        with contextlib.suppress(LedgerError):
+            while self._outcomes or unheard:
+                known = list(self._outcomes)
+                self._take_in(await loop.run_in_executor(thread, self._exchange_once, known, 0, unheard))
+                unheard = False
+                self._give_back()
+
+    def _give_back(self) -> None:
         self._put_unfilled()
         while not self._batches.empty():
             self._outcomes += _all(self._batches.get_nowait(), State.PLANNED)
-        if self._outcomes:
-            with contextlib.suppress(LedgerError):
-                loop = asyncio.get_running_loop()
-                known = list(self._outcomes)
-                self._take_in(await loop.run_in_executor(thread, self._exchange_once, known, 0, False))
 
     def _room(self) -> int:
         if self._stopping or self._exhausted:

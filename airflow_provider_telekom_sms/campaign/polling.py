@@ -5,15 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
-import os
 import time
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Literal, ParamSpec, Self, TypeVar
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from airflow_provider_telekom_sms.api import delivery as codes
 from airflow_provider_telekom_sms.api import v1
@@ -27,8 +24,9 @@ from airflow_provider_telekom_sms.exceptions import (
 from airflow_provider_telekom_sms.ledger import callbacks, delivery
 from airflow_provider_telekom_sms.ledger.delivery import Check, Progress, Scope, Waiting
 from airflow_provider_telekom_sms.ledger.store import Ledger
+from airflow_provider_telekom_sms.pacing import Pace
 from airflow_provider_telekom_sms.settings import Settings
-from airflow_provider_telekom_sms.transport import AsyncTransport
+from airflow_provider_telekom_sms.transport import RETRY_FOR, AsyncTransport
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -40,7 +38,7 @@ BATCH = 500
 #: Checks in flight at once with one key, however many campaigns a process waits for: the loop handles what is
 #: answered together without a pause.
 IN_FLIGHT = 32
-#: Threads for the ledger's work, likewise: each that computes holds the loop up for 5 ms at a time.
+#: Threads for the work of one ledger, likewise: each that computes holds the loop up for 5 ms at a time.
 LEDGER_THREADS = 2
 #: Seconds between two checks of one message at most, however old it is.
 LONGEST_INTERVAL = 600.0
@@ -172,8 +170,9 @@ class Watcher:
         self._ledger, self._transport, self._scope = ledger, transport, scope
         self._interval, self._concurrency = interval, concurrency
         self._observer = observer or Observer()
-        loop = asyncio.get_running_loop()
-        self._turns = _turns.setdefault(loop, defaultdict(_semaphore))[transport.settings]
+        transport.pace = _pace(transport.settings)
+        threads = ThreadPoolExecutor(LEDGER_THREADS, "telekom-sms-wait")
+        self._threads = _threads.setdefault(ledger, threads)
         self._reported: tuple[float, dict[str, int]] = (-REPORT_EVERY, {})
         #: Seconds that it took to tell how far delivery is.
         self._took = 0.0
@@ -189,7 +188,7 @@ class Watcher:
         :raises AccountError: when the key is refused
         """
         while True:
-            heard = await _in_thread(callbacks.newest, self._ledger, self._scope)
+            heard = await self._in_thread(callbacks.newest, self._ledger, self._scope)
             progress = await self.check_due(deadline)
             self._report(progress)
             if verdict := criteria.verdict(progress):
@@ -223,7 +222,7 @@ class Watcher:
         look = max(self._interval, MOST_COUNTING * self._took)
         while (left := end - time.monotonic()) > look:
             await asyncio.sleep(look)
-            if await _in_thread(callbacks.newest, self._ledger, self._scope) != heard:
+            if await self._in_thread(callbacks.newest, self._ledger, self._scope) != heard:
                 return
         await asyncio.sleep(max(0.0, left))
 
@@ -237,17 +236,17 @@ class Watcher:
         began: int | None = None
         while True:
             # What falls due again meanwhile waits for the next round: a long campaign has to be judged, too.
-            now, batch = await _in_thread(delivery.due, self._ledger, self._scope, BATCH, began)
+            now, batch = await self._in_thread(delivery.due, self._ledger, self._scope, BATCH, began)
             began = began or now
             checks, failures = await self._check(batch, now, deadline)
-            await _in_thread(delivery.record, self._ledger, checks)
+            await self._in_thread(delivery.record, self._ledger, checks)
             self._observer.delivered(batch, checks)
             for error in failures:
                 if isinstance(error, AccountError | ConfigurationError):
                     raise error
             if len(checks) < BATCH:
                 counting = time.monotonic()
-                progress = await _in_thread(delivery.progress, self._ledger, self._scope)
+                progress = await self._in_thread(delivery.progress, self._ledger, self._scope)
                 self._took = time.monotonic() - counting
                 return progress
 
@@ -276,40 +275,36 @@ class Watcher:
             log.warning("%d of %d checks failed, the last with: %s", len(failures), len(batch), failures[-1])
         return checks, failures
 
+    async def _in_thread(self, do: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        run = contextvars.copy_context().run
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, lambda: run(do, *args, **kwargs))
+
     async def _ask(self, waiting: Waiting, now: int) -> Check:
         wire = self._transport.settings.wire
         try:
-            async with self._turns:
-                status = await self._transport.run(
-                    self._transport.call(
-                        lambda credential: v1.check_message(wire, credential, waiting.message_id)
-                    )
+            status = await self._transport.run(
+                self._transport.call(
+                    lambda credential: v1.check_message(wire, credential, waiting.message_id)
                 )
+            )
         except MessageNotFoundError:
             return judge(waiting, NOT_FOUND, None, now, self._interval)
         at = status.delivered_at
         return judge(waiting, status.code, int(at.timestamp() * 1000) if at else None, now, self._interval)
 
 
-def _semaphore() -> asyncio.Semaphore:
-    return asyncio.Semaphore(IN_FLIGHT)
+#: What lets the checks of one key leave, as long as any waits on that event loop.
+_paces: WeakValueDictionary[tuple[asyncio.AbstractEventLoop, Settings], Pace] = WeakValueDictionary()
 
 
-_turns: WeakKeyDictionary[asyncio.AbstractEventLoop, defaultdict[Settings, asyncio.Semaphore]] = (
-    WeakKeyDictionary()
-)
+def _pace(settings: Settings) -> Pace:
+    key = asyncio.get_running_loop(), settings
+    return _paces.get(key) or _paces.setdefault(key, Pace(IN_FLIGHT, RETRY_FOR))
 
 
-@lru_cache(maxsize=1)
-def _threads(pid: int) -> ThreadPoolExecutor:
-    """Give the threads of this process; those of the one that it was forked from are not there."""
-    return ThreadPoolExecutor(LEDGER_THREADS, "telekom-sms-wait")
-
-
-async def _in_thread(do: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    run = contextvars.copy_context().run
-    threads = _threads(os.getpid())
-    return await asyncio.get_running_loop().run_in_executor(threads, lambda: run(do, *args, **kwargs))
+#: A ledger that hangs holds up nobody who waits with another one.
+_threads: WeakKeyDictionary[Ledger, ThreadPoolExecutor] = WeakKeyDictionary()
 
 
 async def _finish(tasks: list[asyncio.Task[None]], seconds: float | None) -> None:

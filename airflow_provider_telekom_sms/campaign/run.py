@@ -275,6 +275,10 @@ class _Try:
 @contextlib.contextmanager
 def _little_garbage() -> Iterator[None]:
     """Keep the garbage collector off what Airflow has loaded: to look it through takes 0.3 s each time."""
+    if gc.get_freeze_count():
+        # Whoever froze it, another try or who started this process, decides how long.
+        yield
+        return
     gc.freeze()
     try:
         yield

@@ -22,7 +22,7 @@ import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeGuard
 
-from airflow_provider_telekom_sms.campaign.files import File
+from airflow_provider_telekom_sms.campaign.files import SUFFIXES, File
 from airflow_provider_telekom_sms.campaign.query import Query
 from airflow_provider_telekom_sms.campaign.rows import (
     SLICE,
@@ -78,6 +78,9 @@ def open_rows(
         source = source()
         if callable(source) and not is_file(source):
             raise SourceError(f"{name} gave another callable; allowed: {_ALLOWED}")
+        if isinstance(source, str) and not source.lower().endswith(SUFFIXES):
+            # It may hold rows, so it must not be quoted.
+            raise SourceError(f"{name} gave text that is no path; allowed: {_ALLOWED}")
     if is_file(source):
         return File(source).open_rows(encoding, delimiter, text_columns)
     if isinstance(source, Query):

@@ -27,6 +27,7 @@ def _prepare() -> None:
     try:
         for module in ("aiohttp", "airflow_provider_telekom_sms.campaign.polling"):
             import_module(module)
+        gc.collect(1)  # of all that is garbage now, the young, for which this takes no time
         gc.freeze()
     finally:
         if collects:

@@ -137,6 +137,11 @@ def test_a_function_may_skip_its_task(sim: Simulator, run_dag: Dags) -> None:
     assert sim.state.messages == []
 
 
+async def test_an_event_loop_may_be_running(sim: Simulator, context: Contexts) -> None:
+    """As in a notebook."""
+    assert decorated(_coroutine).execute(context())["accepted"] == 3
+
+
 # --- how it is called -------------------------------------------------------------------------------------
 
 

@@ -19,6 +19,7 @@ from airflow_provider_telekom_sms.exceptions import (
     CreditError,
     IpNotAllowedError,
     LedgerError,
+    LedgerUnavailableError,
     NotConnectedError,
     TransportError,
 )
@@ -124,6 +125,28 @@ def test_what_is_recorded_makes_room_at_once(bench, outstanding):
         # Else an exchange brings nothing new, and connections idle.
         assert recorded < 2 * 16 or claimed >= min(recorded, left)
         left -= claimed
+
+
+def test_what_a_lost_answer_claimed_is_given_back(bench, monkeypatch):
+    """The database goes away as it answers, and in that moment the task is told to end."""
+    bench.sim.state.settings.latency_ms = 20
+    exchange, exchanges = sending.exchange, []
+
+    def lost(*args, **options):
+        exchanges.append(exchange(*args, **options))
+        if len(exchanges) == 3:
+            assert exchanges[-1].claimed
+            bench.stop.set()
+            raise LedgerUnavailableError("the answer was lost")
+        return exchanges[-1]
+
+    monkeypatch.setattr(sending, "exchange", lost)
+    with pytest.raises(LedgerUnavailableError):
+        bench.run(600, concurrency=16)
+    taken = bench.sim.state.messages_per_number()
+    doubtful = [row for row in bench.messages() if row.state in ("claimed", "in_doubt")]
+    print(f"{bench.states()}, {len(taken)} taken")
+    assert [row for row in doubtful if row.phone not in taken] == []
 
 
 def test_no_more_connections_than_messages(bench):

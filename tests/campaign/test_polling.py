@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 import time
 from collections import Counter
@@ -381,23 +382,49 @@ async def test_many_campaigns_do_not_crowd_the_loop(bench, monkeypatch):
     bench.sim.state.settings.speed, bench.sim.state.settings.latency_ms = 1000, 30
     ids = tuple(row.message_id for row in bench.messages())
     in_flight, most = 0, 0
-    exchange = AsyncTransport._exchange
+    send = AsyncTransport._send
 
     async def flying(self, request):
         nonlocal in_flight, most
-        asks = request.path.endswith("/check_message")
-        in_flight += asks
+        in_flight += 1
         most = max(most, in_flight)
         try:
-            return await exchange(self, request)
+            return await send(self, request)
         finally:
-            in_flight -= asks
+            in_flight -= 1
 
-    monkeypatch.setattr(AsyncTransport, "_exchange", flying)
+    monkeypatch.setattr(AsyncTransport, "_send", flying)
     scopes = [Scope(message_ids=ids[first : first + 50]) for first in range(0, 400, 50)]
     found = await asyncio.gather(*(watch(bench, scope=scope) for scope in scopes))
     assert [progress.total for _, progress in found] == [50] * 8
     assert 10 < most <= polling.IN_FLIGHT
+    # What they shared is not kept, nor is the key in it.
+    gc.collect()
+    assert not polling._paces
+
+
+async def test_a_ledger_that_hangs_holds_up_nobody_elses_wait(bench, tmp_path, monkeypatch):
+    await asyncio.to_thread(bench.run, 20, concurrency=16)
+    bench.sim.state.settings.speed = 1000
+    hanging, released = Ledger(f"sqlite:///{tmp_path / 'hanging.db'}"), threading.Event()
+    due = delivery.due
+
+    def late(ledger, *args):
+        if ledger is hanging:
+            released.wait(30)
+        return due(ledger, *args)
+
+    monkeypatch.setattr(delivery, "due", late)
+    async with bench.hook.async_transport() as transport:
+        stuck = [
+            asyncio.create_task(Watcher(hanging, transport, CAMPAIGN, interval=1).check_due())
+            for _ in range(2 * polling.LEDGER_THREADS)
+        ]
+        await asyncio.sleep(0.2)
+        verdict, _ = await asyncio.wait_for(watch(bench), 10)
+        released.set()
+        await asyncio.gather(*stuck)
+    assert verdict == "success"
 
 
 async def test_the_loop_is_never_blocked(bench, far, monkeypatch):

@@ -293,6 +293,7 @@ def test_text_phone_columns_pass(values, tmp_path):
         ({"phone": "1"}, "a source cannot be dict"),
         (lambda: None, "a source cannot be NoneType"),
         (lambda: list, "gave another callable"),
+        (lambda: "0944555660;Hortenzia", "<lambda> gave text that is no path; allowed: a DataFrame"),
         ([("1", "a")], "item 1, item 1: a row cannot be str"),
         (iter([{"phone": "1"}, 5]), "item 2: a row cannot be int"),
         ([{1: "a"}], "names of columns must be text, found int"),

@@ -1,5 +1,7 @@
 # make demo   runs a campaign from a CSV to delivered, in a real Airflow, against a Telekom API on this machine
 # make test   runs the tests
+# make matrix runs them on every supported Airflow line (CELLS="3.1 3.2/3.12": on these); half an hour
+# make docs   makes HTML of docs/ in build/docs
 # make bench  measures how fast it is beside other clients, and writes docs/performance.md; a quarter of an hour
 # Nothing else is to be set up by hand; both make the virtual environment they need.
 
@@ -16,7 +18,7 @@ PYTEST := $(BIN)/python -m pytest
 unexport PYTHONDONTWRITEBYTECODE
 export UV_COMPILE_BYTECODE := 1
 
-.PHONY: help demo test test-slow test-all bench bench-quick lint types format clean
+.PHONY: help demo test test-slow test-all matrix docs bench bench-quick lint types format clean
 
 help:
 	@sed -n 's/^# make/  make/p' Makefile
@@ -40,6 +42,12 @@ test-slow: $(VENV)/installed
 	$(PYTEST) -m slow
 
 test-all: test test-slow
+
+matrix: $(VENV)/installed
+	$(BIN)/python scripts/matrix.py $(CELLS)
+
+docs: $(VENV)/installed
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going --fresh-env docs build/docs
 
 bench: $(VENV)/installed
 	$(BIN)/python -m benchmarks

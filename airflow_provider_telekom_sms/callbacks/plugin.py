@@ -1,8 +1,8 @@
 """
 What the provider puts on Airflow's API server: the page of campaigns, and the receiver of callbacks.
 
-The page is there unless ``[telekom_sms] campaigns_page`` is off, from Airflow 3.1 on; before, the UI keeps
-its users' tokens to itself. The receiver is there where ``callback_secret`` is set.
+The page is there unless ``[telekom_sms] campaigns_page`` is off; the receiver is where ``callback_secret`` is
+set.
 """
 
 from __future__ import annotations
@@ -15,11 +15,10 @@ from airflow.providers.common.compat.sdk import conf
 
 from airflow_provider_telekom_sms.settings import CONN_TYPE, callback_secrets
 from airflow_provider_telekom_sms.ui.mount import PREFIX, CampaignsPage, external_view
-from airflow_provider_telekom_sms.version_compat import AIRFLOW_V_3_1_PLUS
 
 
 def _has_page() -> bool:
-    return AIRFLOW_V_3_1_PLUS and bool(conf.getboolean(CONN_TYPE, "campaigns_page", fallback=True))
+    return bool(conf.getboolean(CONN_TYPE, "campaigns_page", fallback=True))
 
 
 def _apps() -> list[dict[str, Any]]:

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import json
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
+from dataclasses import fields, is_dataclass
 from datetime import date, time, timedelta
 from decimal import Decimal
+from enum import Enum
 from os import PathLike
 from typing import TYPE_CHECKING, Any, ClassVar
 from uuid import UUID
 
-from airflow.providers.common.compat.sdk import (
-    DecoratedOperator,
-    TaskDecorator,
-    determine_kwargs,
-    task_decorator_factory,
-)
+from airflow.providers.common.compat.sdk import DecoratedOperator, TaskDecorator, task_decorator_factory
 from airflow.sdk import Asset
 
 from airflow_provider_telekom_sms.operators.base import wrong
@@ -54,8 +50,8 @@ def telekom_sms_task(python_callable: Callable[..., Any] | None = None, **kwargs
 
 
 def _show_argument(value: Any) -> str | None:
-    """Show what an argument is; an asset stays as it is, for Airflow makes an inlet of it."""
-    if value is None or isinstance(value, bool | Asset):
+    """Show what an argument is; what Airflow looks into, to render it or make an inlet of it, stays."""
+    if value is None or isinstance(value, bool | Asset) or hasattr(value, "template_fields"):
         return None
     return show_text(value) if isinstance(value, str) else show_source(value)
 
@@ -111,23 +107,44 @@ class _Call:
         self.__module__, self.__qualname__ = function.__module__, function.__qualname__
 
     def __call__(self) -> Any:
+        from airflow_provider_telekom_sms.campaign.engine import run_blocking
+
+        try:
+            from airflow.sdk.bases.decorator import determine_kwargs
+        except ImportError:  # Airflow 3.1
+            from airflow.utils.operator_helpers import determine_kwargs  # type: ignore[attr-defined]
+
         kwargs = determine_kwargs(self._function, self._args, {**self._context, **self._kwargs})
         given = self._function(*self._args, **kwargs)
-        return asyncio.run(given) if inspect.iscoroutine(given) else given
+        return run_blocking(lambda: given) if inspect.iscoroutine(given) else given
 
     def facts(self) -> Iterator[str]:
         """Tell with what it is called, as far as that stays the same from try to try."""
         for name, argument in (*enumerate(self._args), *self._kwargs.items()):
-            yield json.dumps([name, argument], default=_plain, skipkeys=True)
+            yield json.dumps([name, _plain(argument)])
 
 
 def _plain(value: Any) -> Any:
     """Give what tells two values apart; of what is no data only its type: the rest may change by itself."""
     from airflow_provider_telekom_sms.campaign.sources import fingerprint, is_frame
 
+    if value is None or isinstance(value, str | int | float):
+        return value
     if is_frame(value):
         return fingerprint(value)
-    if isinstance(value, date | time | timedelta | Decimal | UUID | PathLike):
+    if isinstance(value, bytes | date | time | timedelta | Decimal | UUID | PathLike):
         return str(value)
+    if isinstance(value, Enum):
+        return _plain(value.value)
+    if isinstance(value, Mapping):
+        return [[_plain(name), _plain(item)] for name, item in value.items()]
+    if isinstance(value, Set):
+        return sorted(json.dumps(_plain(item)) for item in value)
     # What mapped tasks gave is a sequence, but not a list.
-    return list(value) if isinstance(value, Sequence) else type(value).__qualname__
+    if isinstance(value, Sequence):
+        return [_plain(item) for item in value]
+    if hasattr(value, "tolist"):  # of numpy and pandas
+        return _plain(value.tolist())
+    if is_dataclass(value) and not isinstance(value, type):
+        return [type(value).__qualname__, *(_plain(getattr(value, field.name)) for field in fields(value))]
+    return type(value).__qualname__

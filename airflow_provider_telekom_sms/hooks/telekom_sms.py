@@ -14,6 +14,7 @@ from airflow.providers.common.compat.sdk import BaseHook
 
 from airflow_provider_telekom_sms.hooks import connection_form
 from airflow_provider_telekom_sms.settings import CONN_TYPE, DEFAULT_BATCH_SIZE, DEFAULT_CONN_ID
+from airflow_provider_telekom_sms.version_compat import AIRFLOW_V_3_3_2_PLUS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -90,10 +91,16 @@ class TelekomSmsHook(BaseHook):
     async def aget_settings(self) -> Settings:
         """Give what the connection says, without blocking the event loop."""
         if self._settings is None:
-            from airflow.providers.common.compat.connection import get_async_connection
-
-            self._settings = _settings(await get_async_connection(self.telekom_sms_conn_id, self))
+            self._settings = _settings(await self._aget_connection())
         return self._settings
+
+    async def _aget_connection(self) -> Connection:
+        if AIRFLOW_V_3_3_2_PLUS:
+            return await self.aget_connection(self.telekom_sms_conn_id)
+        from asgiref.sync import sync_to_async
+
+        # Before, Airflow's own blocks amid what other triggers ask, and fails: DeadlockImminentError.
+        return await sync_to_async(self.get_connection)(self.telekom_sms_conn_id)
 
     @property
     def _session(self) -> Session:

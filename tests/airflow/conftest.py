@@ -15,6 +15,7 @@ import pytest
 from sqlalchemy.engine import URL
 
 from airflow_provider_telekom_sms.simulator import DEFAULT_TOKEN, Settings, Simulator, serve
+from tests.versions import store_dag
 
 #: Fast enough for tests: delivery takes 20 ms instead of 2 s.
 SPEED = 100
@@ -141,13 +142,9 @@ def run_dag(airflow_db: None) -> Callable[..., Run]:
     """Run a DAG to its end, and tell how it ended."""
 
     def run(dag: Any, **options: Any) -> Run:
-        from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
-
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            bag = DagBag(dag_folder=os.devnull, bundle_name="dags-folder")
-            bag.bag_dag(dag)
-            sync_bag_to_db(bag, "dags-folder", None)
+            store_dag(dag)
             ended = dag.test(**options)
         tis = ended.get_task_instances()
         return Run(

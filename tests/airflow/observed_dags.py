@@ -58,12 +58,11 @@ with DAG("observed", schedule=None) as observed:
 
 def main() -> None:
     from airflow.dag_processing.bundles.manager import DagBundlesManager
-    from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
+
+    from tests.versions import store_dag
 
     DagBundlesManager().sync_bundles_to_db()
-    bag = DagBag(dag_folder=os.devnull, bundle_name="dags-folder")
-    bag.bag_dag(observed)
-    sync_bag_to_db(bag, "dags-folder", None)
+    store_dag(observed)
     states = {ti.task_id: str(ti.state) for ti in observed.test().get_task_instances()}
     print("STATES", json.dumps(states), file=sys.__stdout__, flush=True)
 

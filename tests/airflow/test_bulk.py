@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException
 from airflow.sdk import DAG, ObjectStoragePath, task
-from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_provider_telekom_sms.exceptions import IpNotAllowedError, NotConnectedError, TelekomSmsError
 from airflow_provider_telekom_sms.operators.telekom_sms import TelekomSmsBulkSendOperator

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException, TaskDeferred
 from airflow.sdk import DAG
-from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 
 from airflow_provider_telekom_sms import version_compat
 from airflow_provider_telekom_sms.campaign import engine
@@ -39,6 +39,7 @@ from airflow_provider_telekom_sms.operators.telekom_sms import (
 )
 from airflow_provider_telekom_sms.simulator import Fault, Simulator
 from tests.postgres import PostgresServer
+from tests.versions import needs_airflow
 
 ROWS = [
     {"phone": "0903 100 010", "name": "Ján", "amount": "12,50"},
@@ -452,6 +453,7 @@ class TestMemory:
         for _ in range(3):
             assert bulk(source=many(3)).execute(remembering())["accepted"] == 3
 
+    @needs_airflow("3.3", "a task state store")
     def test_another_ledger_is_refused(
         self, sim: Simulator, remembering: Context, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
@@ -461,6 +463,7 @@ class TestMemory:
             bulk(source=many(3)).execute(remembering(try_number=2))
         assert len(sim.state.messages) == 3
 
+    @needs_airflow("3.3", "a task state store")
     def test_a_ledger_restored_from_an_old_backup_is_refused(
         self, sim: Simulator, remembering: Context, context: Context, tmp_path: Path
     ) -> None:
@@ -487,6 +490,7 @@ class TestMemory:
         assert len(sim.state.messages) == sent + 1
         assert report.read_text() == "what the first try wrote"
 
+    @needs_airflow("3.3", "a task state store")
     def test_a_file_that_was_deleted_is_not_written_on(
         self, sim: Simulator, remembering: Context, tmp_path: Path
     ) -> None:
@@ -507,7 +511,11 @@ class TestMemory:
                 {**context(run_id=f"run {number}"), "task_state_store": Store()}
             )
 
-    @pytest.mark.parametrize("newer", [True, False], ids=["task state store", "variable"])
+    @pytest.mark.parametrize(
+        "newer",
+        [pytest.param(True, marks=needs_airflow("3.3", "a task state store")), False],
+        ids=["task state store", "variable"],
+    )
     def test_in_airflow(
         self,
         sim: Simulator,

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.providers.common.compat.sdk import TaskDeferred
 from airflow.sdk import DAG
-from airflow.sdk.exceptions import TaskDeferred
 
 from airflow_provider_telekom_sms.exceptions import TelekomSmsError
 from airflow_provider_telekom_sms.hooks.telekom_sms import TelekomSmsHook

@@ -31,8 +31,8 @@ from airflow_provider_telekom_sms.operators.telekom_sms import TelekomSmsBulkSen
 from airflow_provider_telekom_sms.simulator import Settings, Simulator
 from airflow_provider_telekom_sms.triggers import events as trigger_module
 from airflow_provider_telekom_sms.triggers.events import TelekomSmsEventTrigger
-from airflow_provider_telekom_sms.version_compat import AIRFLOW_V_3_3_PLUS
 from tests.airflow.test_kills import standalone, start, wait_for_dags
+from tests.versions import dag_serialization, needs_airflow
 
 EXAMPLES = Path(__file__).parents[2] / "dags_examples"
 PATH = "airflow_provider_telekom_sms.triggers.events.TelekomSmsEventTrigger"
@@ -114,13 +114,12 @@ def test_what_is_wrong_is_named_when_the_dag_is_parsed(wrong: dict[str, Any]) ->
 
 def test_a_watched_asset_survives_serialization(airflow_db: None) -> None:
     from airflow.sdk import DAG, Asset, AssetWatcher
-    from airflow.serialization.serialized_objects import DagSerialization
 
     trigger = TelekomSmsEventTrigger("postback", postback_data="YES")
     asset = Asset("said_yes", watchers=[AssetWatcher(name="said_yes", trigger=trigger)])
-    stored = json.dumps(DagSerialization.serialize_dag(DAG("follow_up", schedule=[asset])))
+    stored = json.dumps(dag_serialization().serialize_dag(DAG("follow_up", schedule=[asset])))
     assert PATH in stored
-    [found] = DagSerialization.deserialize_dag(json.loads(stored)).timetable.asset_condition.iter_assets()
+    [found] = dag_serialization().deserialize_dag(json.loads(stored)).timetable.asset_condition.iter_assets()
     [watcher] = found[1].watchers
     assert watcher.trigger["kwargs"]["postback_data"] == ["YES"]
 
@@ -225,7 +224,7 @@ class Runner:
         await asyncio.gather(*self.tasks, return_exceptions=True)
 
 
-needs_3_3 = pytest.mark.skipif(not AIRFLOW_V_3_3_PLUS, reason="Airflow says from 3.3 on what it has stored")
+needs_3_3 = needs_airflow("3.3", "it says what it has stored of events")
 
 
 @needs_3_3

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException
 from airflow.sdk import DAG, task
-from airflow.sdk.exceptions import AirflowFailException
 from sqlalchemy.engine import URL
 
 from airflow_provider_telekom_sms.exceptions import ConfigurationError, LedgerError

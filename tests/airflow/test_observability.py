@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from airflow.sdk import DAG
+from packaging.version import Version
 
 from airflow_provider_telekom_sms import observability
 from airflow_provider_telekom_sms.campaign.plan import CampaignSpec, MessageSettings
@@ -40,7 +41,7 @@ from airflow_provider_telekom_sms.operators.telekom_sms import (
 from airflow_provider_telekom_sms.sensors.telekom_sms import TelekomSmsDeliverySensor
 from airflow_provider_telekom_sms.simulator import Fault, Settings, Simulator
 from tests.airflow.test_canaries import Canaries, leaks
-from tests.versions import needs_airflow, set_up_metrics
+from tests.versions import RUNNING, dag_serialization, needs_airflow, set_up_metrics
 
 
 def people(number: int, ending: str = "0", first: int = 0) -> list[dict[str, str]]:
@@ -310,13 +311,11 @@ def test_callbacks_are_counted(statsd: Sink, sim: Simulator, context: Callable[.
 def test_metrics_that_fail_fail_nothing(
     statsd: Sink, context: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from airflow.sdk.observability import stats
-
     class Broken:
         def __getattr__(self, name: str) -> Any:
             raise OSError("no such backend")
 
-    stats.initialize(factory=Broken, export_legacy_names=True)
+    set_up_metrics(Broken)
     summary = bulk(people(3) + people(1), wait_for_delivery=True, poll_interval=0.05).execute(context())
     assert (summary["delivered"], summary["duplicate"]) == (3, 1)
 
@@ -502,14 +501,13 @@ def test_a_task_links_to_its_campaign(
 
 
 def test_the_link_survives_serialization(airflow_db: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    from airflow.serialization.serialized_objects import DagSerialization
-
+    serialization = dag_serialization()
     # As in the API server; an execution API that has run in this process leaves it off.
-    monkeypatch.setattr(DagSerialization, "_load_operator_extra_links", True)
+    monkeypatch.setattr(serialization, "_load_operator_extra_links", True)
     with DAG("serialized", schedule=None) as dag:
         bulk("rows.csv")
         TelekomSmsCampaignSendOperator.partial(task_id="mapped", campaign_id="jar").expand(worker=[0, 1])
-    back = DagSerialization.deserialize_dag(json.loads(json.dumps(DagSerialization.serialize_dag(dag))))
+    back = serialization.deserialize_dag(json.loads(json.dumps(serialization.serialize_dag(dag))))
     for task in back.task_dict.values():
         assert task.extra_links == ["Campaign"]
     assert f"{TelekomSmsCampaignLink.__module__}.TelekomSmsCampaignLink" in get_provider_info()["extra-links"]
@@ -641,7 +639,8 @@ def test_nothing_tells_of_anybody(statsd: Sink, sim: Simulator, context: Callabl
         single.get_openlineage_facets_on_complete(context("single")["ti"]),
     ]
     assert statsd.counters()["messages.accepted"] == 8
-    assert store.kept[observability.PROGRESS]["accepted"] == 5
+    if Version("3.3") <= RUNNING:
+        assert store.kept[observability.PROGRESS]["accepted"] == 5
     places = {
         "lineage": repr(lineage).encode(),
         "metrics": "\n".join(statsd.packets).encode(),
@@ -662,6 +661,7 @@ def test_a_real_run(sink: Sink, sim: Simulator, warehouse: sa.URL, tmp_path: Pat
     transport = {"type": "file", "log_file_path": str(lineage), "append": True}
     env = os.environ | to_statsd(sink) | {
         "AIRFLOW_HOME": str(tmp_path),
+        "PYTHONPATH": str(Path(__file__).parents[2]),
         "AIRFLOW_CONN_TELEKOM_SMS_DEFAULT": json.dumps(connection),
         "AIRFLOW__OPENLINEAGE__TRANSPORT": json.dumps(transport),
         "CANARIES": json.dumps(known),

@@ -11,8 +11,8 @@ from datetime import datetime
 from typing import Any
 
 import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException
 from airflow.sdk import DAG, task
-from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_provider_telekom_sms.api import rcs
 from airflow_provider_telekom_sms.api.messages import CallbackUrl, Channel, Recipient, Sms

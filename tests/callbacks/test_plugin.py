@@ -15,8 +15,13 @@ from tests.callbacks.conftest import PREFIX, SECRET
 LOOK = """
 import json, sys
 from airflow import plugins_manager
-apps, _ = plugins_manager.get_fastapi_plugins()
-[plugin] = [one for one in plugins_manager._get_plugins()[0] if one.name == "telekom_sms"]
+if hasattr(plugins_manager, "get_fastapi_plugins"):
+    apps, _ = plugins_manager.get_fastapi_plugins()
+    plugins, _ = plugins_manager._get_plugins()
+else:  # Airflow 3.1
+    plugins_manager.initialize_fastapi_plugins()
+    apps, plugins = plugins_manager.fastapi_apps, plugins_manager.plugins
+[plugin] = [one for one in plugins if one.name == "telekom_sms"]
 loaded = {"fastapi", "starlette", "uvicorn", "requests", "pandas", "aiohttp"} & set(sys.modules)
 ours = sorted(name for name in sys.modules if name.startswith("airflow_provider_telekom_sms."))
 print("\\n" + json.dumps({

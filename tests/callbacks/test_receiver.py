@@ -257,10 +257,10 @@ def everything(served, mounted=""):
     served.ask(WRITTEN, path, "PUT")
 
 
-def test_no_log_holds_what_is_private(file_desk, serve, caplog):
+def test_no_log_holds_what_is_private(file_desk, serve, caplog, monkeypatch):
     caplog.set_level(logging.INFO)
     served = serve(file_desk, access_log=True)
-    logging.getLogger("uvicorn.access").propagate = True
+    monkeypatch.setattr(logging.getLogger("uvicorn.access"), "propagate", True)
     everything(served, PREFIX)
     file_desk.sql("DROP TABLE telekom_sms_opt_out")
     file_desk.sql("ALTER TABLE telekom_sms_callback RENAME TO gone")

@@ -550,21 +550,22 @@ class AsyncTransport(_Base):
 
     async def _exchange(self, request: Request) -> Response:
         failure: TelekomSmsError
-        began = await self.pace.begin()
+        pace = self.pace
+        began = await pace.begin()
         self._used = time.monotonic()
         try:
             reply = await self._send(request)
-            self.pace.answered()
+            pace.answered()
             return reply
         except RateLimitedError as error:
-            self.pace.slow_down(began, error.retry_after)
+            pace.slow_down(began, error.retry_after)
             raise
         except TelekomSmsError:
             raise
         except Exception as error:
             failure = self._failure(error)
         finally:
-            self.pace.end()
+            pace.end()
         # Raised out here so that the client's own error, which may quote the URL, is not chained to it.
         raise failure
 

@@ -35,6 +35,8 @@ VERSION = airflow_provider_telekom_sms.__version__
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 REPOSITORY = PROJECT["urls"]["Source"]
 
+UV = shutil.which("uv") or str(Path(sys.executable).with_name("uv"))
+
 #: What lies about in a working tree and is nobody else's business.
 JUNK = [
     ".env", ".venv/pyvenv.cfg", "airflow.db", "notes.txt", "build/matrix/3.3-3.11.txt", "demo-report.csv",
@@ -49,7 +51,7 @@ FREE = {"0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "CC0-1.0", "ISC", 
 OPTIONAL = {"psycopg": "LGPL-3.0-only", "psycopg-binary": "LGPL-3.0-only"}
 #: How those name their licence who do not yet use its SPDX name.
 SPELLINGS = {
-    "Apache 2.0": "Apache-2.0", "PSFL": "PSF-2.0", "BSD": "BSD-3-Clause",
+    "Apache 2.0": "Apache-2.0", "BSD License": "BSD-3-Clause", "PSFL": "PSF-2.0", "BSD": "BSD-3-Clause",
     "Dual License": "Apache-2.0", "Apache Software License": "Apache-2.0",
 }  # fmt: skip
 
@@ -211,11 +213,9 @@ def test_what_it_brings_to_airflow_is_free_to_use() -> None:
 
 
 def run(*command: str | Path, **environment: str) -> str:
-    # uv is beside the Python that runs this.
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     done = subprocess.run(
         [str(part) for part in command], capture_output=True, text=True, check=False,
-        env={**os.environ, "PATH": path, **environment},
+        env={**os.environ, **environment},
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     return done.stdout
@@ -245,14 +245,14 @@ EXTRA = {
 @pytest.mark.parametrize("line", lines())
 def test_an_airflow_that_is_there_keeps_every_version(built: Path, tmp_path: Path, line: str) -> None:
     python = tmp_path / "venv" / "bin" / "python"
-    run("uv", "venv", "--quiet", "--seed", "--python", sys.executable, tmp_path / "venv")
+    run(UV, "venv", "--quiet", "--seed", "--python", sys.executable, tmp_path / "venv")
     airflow = next(
         one for one in constraints(line).read_text().splitlines() if one.startswith("apache-airflow==")
     )
-    run("uv", "pip", "install", "--quiet", "--python", python, "--constraints", constraints(line), airflow)
-    before = set(run("uv", "pip", "freeze", "--quiet", "--python", python).splitlines())
+    run(UV, "pip", "install", "--quiet", "--python", python, "--constraints", constraints(line), airflow)
+    before = set(run(UV, "pip", "freeze", "--quiet", "--python", python).splitlines())
     run(python, "-m", "pip", "install", "--quiet", "--no-compile", *built.glob("*.whl"))
-    after = set(run("uv", "pip", "freeze", "--quiet", "--python", python).splitlines())
+    after = set(run(UV, "pip", "freeze", "--quiet", "--python", python).splitlines())
     assert before - after == set()
     assert len(after - before) < 20
     run(python, "-m", "pip", "check")
@@ -262,8 +262,8 @@ def test_an_airflow_that_is_there_keeps_every_version(built: Path, tmp_path: Pat
 @pytest.mark.slow
 def test_it_installs_without_constraints_beside_the_newest_of_everything(built: Path, tmp_path: Path) -> None:
     python = tmp_path / "venv" / "bin" / "python"
-    run("uv", "venv", "--quiet", "--python", sys.executable, tmp_path / "venv")
-    run("uv", "pip", "install", "--quiet", "--python", python, *built.glob("*.whl"))
+    run(UV, "venv", "--quiet", "--python", sys.executable, tmp_path / "venv")
+    run(UV, "pip", "install", "--quiet", "--python", python, *built.glob("*.whl"))
     assert_works(python, tmp_path)
 
 

@@ -275,15 +275,14 @@ class _Try:
 @contextlib.contextmanager
 def _little_garbage() -> Iterator[None]:
     """Keep the garbage collector off what Airflow has loaded: to look it through takes 0.3 s each time."""
-    if gc.get_freeze_count():
-        # Whoever froze it, another try or who started this process, decides how long.
-        yield
-        return
+    frozen = gc.get_freeze_count()
     gc.freeze()
     try:
         yield
     finally:
-        gc.unfreeze()
+        # What another try or an executor froze is theirs, and there is no way to tell it from ours.
+        if not frozen:
+            gc.unfreeze()
 
 
 @contextlib.contextmanager

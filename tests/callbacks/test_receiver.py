@@ -21,6 +21,7 @@ from airflow_provider_telekom_sms.ledger import sending
 from airflow_provider_telekom_sms.ledger.sending import Outcome
 from airflow_provider_telekom_sms.ledger.store import Ledger, State
 from tests.callbacks.conftest import OLD_SECRET, PREFIX, SECRET
+from tests.versions import needs_airflow
 
 DELIVERED = {"delivery": {"status": "DELIVERED"}, "messageId": 100, "type": "dsn"}
 WRITTEN = {"addressFrom": "+421903123450", "text": "Jana ide domov", "timestamp": "2026-01-05T08:00:00Z"}
@@ -272,10 +273,10 @@ def test_no_log_holds_what_is_private(file_desk, serve, caplog, monkeypatch):
         assert private not in caplog.text
 
 
+@needs_airflow("3.2", "it logs the path of every request")
 def test_no_log_of_airflows_api_server_holds_what_is_private(file_desk, serve, capfd, caplog):
-    """It logs the path of every request."""
-    logs = pytest.importorskip("airflow.api_fastapi.common.http_access_log")
     import structlog
+    from airflow.api_fastapi.common import http_access_log as logs
 
     app = FastAPI()
     app.mount(PREFIX, Receiver([SECRET], lambda: Ledger(file_desk.url)))

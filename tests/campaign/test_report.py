@@ -112,6 +112,15 @@ def test_an_object_storage(bench, campaign, tmp_path):
     assert len(read(tmp_path / "stored.csv")) == 8
 
 
+def peak_of(do, *args):
+    """Give the memory that a call takes at its peak."""
+    tracemalloc.start()
+    do(*args)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return peak
+
+
 @pytest.mark.parametrize("name", ["report.csv", "report.parquet"])
 def test_it_is_streamed(ledger, tmp_path, name, monkeypatch):
     monkeypatch.setattr(reporting, "PAGE", 200)
@@ -128,10 +137,8 @@ def test_it_is_streamed(ledger, tmp_path, name, monkeypatch):
             ]
             planning.add(ledger, owner, plan_id, rows)
         path = tmp_path / f"{number}-{name}"
-        tracemalloc.start()
-        write_report(ledger, owner.campaign_id, str(path))
-        peaks.append(tracemalloc.get_traced_memory()[1])
-        tracemalloc.stop()
+        # The least of some: what other threads of this process take is counted, too.
+        peaks.append(min(peak_of(write_report, ledger, owner.campaign_id, str(path)) for _ in range(3)))
         assert len(read(path)) == number
     print(f"peak of 1,000 and 8,000 rows: {peaks}")
     assert peaks[1] < 1.5 * peaks[0]

@@ -31,7 +31,7 @@ from airflow_provider_telekom_sms.operators.telekom_sms import TelekomSmsBulkSen
 from airflow_provider_telekom_sms.simulator import Settings, Simulator
 from airflow_provider_telekom_sms.triggers import events as trigger_module
 from airflow_provider_telekom_sms.triggers.events import TelekomSmsEventTrigger
-from tests.airflow.test_kills import standalone, start, wait_for_dags
+from tests.airflow.running import standalone, start, wait_for_dags
 from tests.versions import dag_serialization, needs_airflow
 
 EXAMPLES = Path(__file__).parents[2] / "dags_examples"

@@ -7,138 +7,20 @@ Airflow keeps on the disk, task logs among it, holds a secret or a phone number.
 
 from __future__ import annotations
 
-import json
-import os
 import re
-import shutil
-import signal
-import socket
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from airflow_provider_telekom_sms.ledger import reporting
 from airflow_provider_telekom_sms.ledger.store import Ledger
 from airflow_provider_telekom_sms.simulator import DEFAULT_TOKEN, Settings, Simulator
+from tests.airflow.running import has_ended, kept, standalone, start, state_of, wait_for_dags
 
 POINTS = ("after_claim", "before_record", "after_record")
 ROWS = 300
 CONCURRENCY = 8
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
-class Airflow:
-    """A running Airflow, asked over its API."""
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-        self.token = ""
-
-    def call(self, path: str, body: Any = None, method: str | None = None) -> Any:
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(self.url + path, data, method=method)
-        request.add_header("Content-Type", "application/json")
-        request.add_header("Authorization", f"Bearer {self.token}")
-        with urllib.request.urlopen(request, timeout=10) as reply:
-            return json.load(reply)
-
-    def wait_until(self, what: str, seconds: float, done: Any) -> Any:
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            try:
-                if result := done():
-                    return result
-            except (urllib.error.URLError, ConnectionError, TimeoutError):
-                pass
-            time.sleep(0.5)
-        raise AssertionError(f"{what}: not within {seconds} s")
-
-
-@contextmanager
-def standalone(home: Path, sim: Simulator, dags: Sequence[Path], **settings: str) -> Iterator[Airflow]:
-    """
-    Run scheduler, DAG processor, triggerer and API server; end them with all their children.
-
-    :param dags: files and folders for its DAG folder
-    :param settings: further environment variables
-    """
-    port = free_port()
-    url = f"http://127.0.0.1:{port}"
-    (home / "dags").mkdir(parents=True)
-    for path in dags:
-        (shutil.copytree if path.is_dir() else shutil.copy)(path, home / "dags" / path.name)
-    connection = {"conn_type": "telekom_sms", "host": sim.url, "password": DEFAULT_TOKEN}
-    env = {k: v for k, v in os.environ.items() if not k.startswith("AIRFLOW")} | {
-        # standalone starts its parts by the name of the command.
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "AIRFLOW_HOME": str(home),
-        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        "AIRFLOW__CORE__PARALLELISM": "4",
-        "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
-        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
-        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
-        "AIRFLOW__API__PORT": str(port),
-        "AIRFLOW_CONN_TELEKOM_SMS_DEFAULT": json.dumps(connection),
-        **settings,
-    }
-    with (home / "standalone.log").open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "airflow", "standalone"],
-            env=env, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
-        )  # fmt: skip
-    try:
-        airflow = Airflow(url)
-        airflow.wait_until("health", 120, lambda: airflow.call("/api/v2/monitor/health"))
-        airflow.token = airflow.call("/auth/token")["access_token"]
-        yield airflow
-    finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait(10)
-
-
-def start(airflow: Airflow, dag_id: str, **run: Any) -> str:
-    return str(airflow.call(f"/api/v2/dags/{dag_id}/dagRuns", {"logical_date": None, **run})["dag_run_id"])
-
-
-def wait_for_dags(airflow: Airflow, ids: Collection[str]) -> None:
-    airflow.wait_until(
-        "the DAGs", 90, lambda: {d["dag_id"] for d in airflow.call("/api/v2/dags")["dags"]} >= set(ids)
-    )
-
-
-def state_of(airflow: Airflow, dag_id: str, run_id: str) -> str:
-    return str(airflow.call(f"/api/v2/dags/{dag_id}/dagRuns/{run_id}")["state"])
-
-
-def has_ended(airflow: Airflow, dag_id: str, run_id: str) -> bool:
-    return state_of(airflow, dag_id, run_id) in ("success", "failed")
-
-
-def kept(home: Path) -> dict[str, bytes]:
-    """Give all that Airflow keeps: database, task logs, its own log; not the ledger and the reports."""
-    return {
-        str(path.relative_to(home)): path.read_bytes()
-        for path in home.rglob("*")
-        if path.is_file() and path.suffix != ".csv" and not path.name.startswith("telekom_sms_ledger")
-    }
 
 
 @pytest.mark.slow

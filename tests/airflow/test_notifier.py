@@ -34,8 +34,8 @@ from airflow_provider_telekom_sms.notifications import telekom_sms
 from airflow_provider_telekom_sms.notifications.alert import SHORTEST, Alert, fit
 from airflow_provider_telekom_sms.notifications.telekom_sms import TelekomSmsNotifier
 from airflow_provider_telekom_sms.simulator import Fault, Simulator
+from tests.airflow.running import has_ended, kept, standalone, start, wait_for_dags
 from tests.airflow.test_canaries import database, leaks, logged
-from tests.airflow.test_kills import has_ended, kept, standalone, start, wait_for_dags
 from tests.at_once import at_once
 from tests.postgres import PostgresServer
 from tests.versions import RUNNING, needs_airflow, run_sync_callback, store_dag

@@ -31,7 +31,7 @@ from airflow_provider_telekom_sms.exceptions import InvalidPhoneNumberError
 from airflow_provider_telekom_sms.ledger import reporting
 from airflow_provider_telekom_sms.ledger.store import Ledger
 from airflow_provider_telekom_sms.simulator import Settings, Simulator, serve
-from tests.airflow.test_kills import Airflow, has_ended, standalone, start, state_of, wait_for_dags
+from tests.airflow.running import Airflow, has_ended, standalone, start, state_of, wait_for_dags
 from tests.airflow.worker_dags import CONCURRENCY
 from tests.postgres import PostgresServer
 

@@ -40,9 +40,14 @@ CONN_FIELDS: dict[str, dict[str, Any]] = {
 }
 
 UI_FIELD_BEHAVIOUR: dict[str, Any] = {
-    "hidden-fields": ["login", "schema", "port", "extra"],
+    # The port is not hidden: without one, the Test button of Airflow 3.3.0 to 3.3.2 refuses to test.
+    "hidden-fields": ["login", "schema", "extra"],
     "relabeling": {"password": "API key", "host": "Base URL"},
-    "placeholders": {"host": DEFAULT_HOST, "password": "the key generated in the web application"},
+    "placeholders": {
+        "host": DEFAULT_HOST,
+        "port": "443",
+        "password": "the key generated in the web application",
+    },
 }
 
 CONNECTION_TYPE: dict[str, Any] = {

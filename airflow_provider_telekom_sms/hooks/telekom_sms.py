@@ -324,7 +324,7 @@ class _Shared:
 
 def _settings(connection: Connection) -> Settings:
     from airflow_provider_telekom_sms.exceptions import ConfigurationError
-    from airflow_provider_telekom_sms.settings import Settings
+    from airflow_provider_telekom_sms.settings import DEFAULT_HOST, Settings
 
     kind = (connection.conn_type or CONN_TYPE).replace("-", "_")
     if kind != CONN_TYPE:
@@ -335,8 +335,9 @@ def _settings(connection: Connection) -> Settings:
     host = connection.host or ""
     if host and "://" not in host and connection.schema in ("http", "https"):
         host = f"{connection.schema}://{host}"
-    if host and connection.port:
-        host = f"{host.rstrip('/')}:{connection.port}"
+    if connection.port:
+        host = (host or DEFAULT_HOST).strip().rstrip("/")
+        host = host if host.endswith(f":{connection.port}") else f"{host}:{connection.port}"
     return Settings.parse(connection.conn_id, password=connection.password, host=host, extra=connection.extra)
 
 

@@ -138,11 +138,12 @@ class Progress:
 def watch(ledger: Ledger, message_ids: Sequence[str]) -> None:
     """Take in ids that were not sent through this ledger, so that what is learnt of them is kept."""
     with ledger.transaction() as connection:
+        if not _unknown(connection, message_ids):
+            return
         now = ledger.now(connection)
         campaign_id = _campaign(connection, WATCHED, now)
-        known = set(connection.scalars(sa.select(_m.message_id).where(_m.message_id.in_(message_ids))))
-        missing = [i for i in dict.fromkeys(message_ids) if i not in known]
-        if not missing:
+        # Another one may have taken them in before the campaign was locked.
+        if not (missing := _unknown(connection, message_ids)):
             return
         plan_id = connection.scalar(sa.select(_p.id).where(_p.campaign_id == campaign_id))
         if plan_id is None:
@@ -154,6 +155,11 @@ def watch(ledger: Ledger, message_ids: Sequence[str]) -> None:
             schema.message.insert(),
             [{**common, "message_id": i, "state_at": now, "next_check_at": now} for i in missing],
         )
+
+
+def _unknown(connection: sa.Connection, message_ids: Sequence[str]) -> list[str]:
+    known = set(connection.scalars(sa.select(_m.message_id).where(_m.message_id.in_(message_ids))))
+    return [i for i in dict.fromkeys(message_ids) if i not in known]
 
 
 def due(ledger: Ledger, scope: Scope, limit: int, until: int | None = None) -> tuple[int, list[Waiting]]:

@@ -178,6 +178,33 @@ def has_ended(airflow: Airflow, dag_id: str, run_id: str) -> bool:
     return state_of(airflow, dag_id, run_id) in ("success", "failed")
 
 
+def question(airflow: Airflow, dag_id: str, run_id: str) -> Any:
+    """Give what a person is asked, once it is asked."""
+    path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/hitlDetails"
+
+    def asked() -> Any:
+        assert state_of(airflow, dag_id, run_id) != "failed"
+        return airflow.call(path)["hitl_details"]
+
+    [found] = airflow.wait_until("the request", 120, asked)
+    return found
+
+
+def answer(airflow: Airflow, scheduler: Path, dag_id: str, run_id: str, option: str) -> None:
+    """
+    Answer what the task ``approve`` asks.
+
+    :param scheduler: what the scheduler prints
+    """
+    # Airflow 3.3.2 fails a task that is answered before its scheduler has heard that its process ended: it
+    # takes the old message for one about the new process. No person is so quick, but machines may be slow.
+    key = f"dag_id='{dag_id}', task_id='approve', run_id='{run_id}'"
+    ended = f"state success for task instance TaskInstanceKey({key}"
+    airflow.wait_until("the end of the process that asked", 120, lambda: ended in scheduler.read_text())
+    path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/approve/-1/hitlDetails"
+    airflow.call(path, {"chosen_options": [option]}, "PATCH")
+
+
 def kept(home: Path) -> dict[str, bytes]:
     """Give all that Airflow keeps: database, task logs, its own log; not the ledger and the reports."""
     return {

@@ -31,7 +31,16 @@ from airflow_provider_telekom_sms.exceptions import InvalidPhoneNumberError
 from airflow_provider_telekom_sms.ledger import reporting
 from airflow_provider_telekom_sms.ledger.store import Ledger
 from airflow_provider_telekom_sms.simulator import Settings, Simulator, serve
-from tests.airflow.running import Airflow, has_ended, standalone, start, state_of, wait_for_dags
+from tests.airflow.running import (
+    Airflow,
+    answer,
+    has_ended,
+    question,
+    standalone,
+    start,
+    state_of,
+    wait_for_dags,
+)
 from tests.airflow.worker_dags import CONCURRENCY
 from tests.postgres import PostgresServer
 
@@ -301,27 +310,10 @@ def test_the_last_of_four_workers_names_what_is_in_doubt(place: Place) -> None:
     assert place.sim.state.violations == []
 
 
-def request(place: Place, run_id: str) -> Any:
-    """Give what a person is asked, once it is asked."""
-    path = f"/api/v2/dags/{APPROVED}/dagRuns/{run_id}/hitlDetails"
-
-    def asked() -> Any:
-        assert state_of(place.airflow, APPROVED, run_id) != "failed"
-        return place.airflow.call(path)["hitl_details"]
-
-    [found] = place.airflow.wait_until("the request", 120, asked)
-    return found
-
-
-def answer(place: Place, run_id: str, option: str) -> None:
-    # Airflow 3.3.2 fails a task that is answered before its scheduler has heard that its process ended: it
-    # takes the old message for one about the new process. No person is so quick, but machines may be slow.
-    task = f"dag_id='{APPROVED}', task_id='approve', run_id='{run_id}'"
-    ended = f"state success for task instance TaskInstanceKey({task}"
+def answered(place: Place, run_id: str, option: str) -> None:
+    """Answer, and wait for the end."""
     log = place.home / "standalone.log"
-    place.airflow.wait_until("the end of the process that asked", 120, lambda: ended in log.read_text())
-    path = f"/api/v2/dags/{APPROVED}/dagRuns/{run_id}/taskInstances/approve/-1/hitlDetails"
-    place.airflow.call(path, {"chosen_options": [option]}, "PATCH")
+    answer(place.airflow, log, APPROVED, run_id, option)
     place.airflow.wait_until("the end", 120, partial(has_ended, place.airflow, APPROVED, run_id))
     if state_of(place.airflow, APPROVED, run_id) == "failed":
         print(*(line for line in log.read_text().splitlines() if run_id in line), sep="\n")
@@ -338,7 +330,7 @@ def states(place: Place, run_id: str) -> dict[str, set[str]]:
 def test_a_person_approves(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     place.prepare(Settings(speed=100))
     run_id = start(place.airflow, APPROVED)
-    asked = request(place, run_id)
+    asked = question(place.airflow, APPROVED, run_id)
     body = asked["body"]
     with capsys.disabled():
         print("", asked["subject"], "", body, sep="\n")
@@ -362,7 +354,7 @@ def test_a_person_approves(place: Place, capsys: pytest.CaptureFixture[str]) -> 
     # Nothing is sent before the answer.
     assert place.sim.state.messages == []
 
-    answer(place, run_id, "Approve")
+    answered(place, run_id, "Approve")
     assert states(place, run_id) == {task: {"success"} for task in ("plan", "approve", "send", "delivered")}
     campaign = reporting.campaign_number(place.ledger, f"faktury/{run_id}")
     counts = reporting.counts(place.ledger, campaign)
@@ -377,8 +369,8 @@ def test_a_person_approves(place: Place, capsys: pytest.CaptureFixture[str]) -> 
 def test_a_person_rejects(place: Place) -> None:
     place.prepare(Settings(speed=100))
     run_id = start(place.airflow, APPROVED)
-    request(place, run_id)
-    answer(place, run_id, "Reject")
+    question(place.airflow, APPROVED, run_id)
+    answered(place, run_id, "Reject")
 
     done, skipped = {"success"}, {"skipped"}
     assert states(place, run_id) == {"plan": done, "approve": done, "send": skipped, "delivered": skipped}

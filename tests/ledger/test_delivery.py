@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from airflow_provider_telekom_sms.exceptions import LedgerError
-from airflow_provider_telekom_sms.ledger import delivery, sending
+from airflow_provider_telekom_sms.ledger import delivery, reporting, sending
 from airflow_provider_telekom_sms.ledger.delivery import Check, Scope
 from airflow_provider_telekom_sms.ledger.sending import Outcome
 from airflow_provider_telekom_sms.ledger.store import State
@@ -93,6 +93,12 @@ def test_a_check_that_told_nothing_only_comes_later(ledger, sent):
     delivery.record(ledger, [check(i, None, again=now + 60_000) for i in sent])
     assert codes(ledger) == {"SENT": 1, "": 2}
     assert delivery.due(ledger, CAMPAIGN, 9)[1] == []
+
+
+def test_ids_of_a_campaign_are_watched_there(ledger, sent):
+    before = reporting.campaigns(ledger)
+    delivery.watch(ledger, ["101"])
+    assert reporting.campaigns(ledger) == before
 
 
 def test_ids_from_elsewhere_are_watched(ledger, sent):

@@ -223,6 +223,23 @@ class TestAirflow:
         connection = {"conn_type": "telekom_sms", "host": "http://api.sk", "port": 81, "password": KEY}
         assert described(json.dumps(connection | {"extra": typed})) == READ
 
+    @pytest.mark.parametrize(
+        ("host", "port", "read"),
+        [
+            (None, 8443, "https://smsapi.telekom.sk:8443"),
+            ("http://api.sk:81", 81, "http://api.sk:81"),
+            ("http://api.sk:81/", 81, "http://api.sk:81"),
+        ],
+    )
+    def test_a_port(self, described, host, port, read):
+        connection = {"conn_type": "telekom_sms", "host": host, "port": port, "password": KEY}
+        assert described(json.dumps(connection)).base_url == read
+
+    def test_two_ports(self, described):
+        connection = {"conn_type": "telekom_sms", "host": "http://api.sk:81", "port": 82, "password": KEY}
+        with pytest.raises(ConfigurationError, match="host is not a URL"):
+            described(json.dumps(connection))
+
     def test_the_least(self, described):
         assert described(json.dumps({"conn_type": "telekom_sms", "password": KEY})) == Settings(token=KEY)
         assert described(f"telekom-sms://:{KEY}@") == Settings(token=KEY)

@@ -112,5 +112,6 @@ class Pace:
         :raises RateLimitedError: when the wait is broken off
         """
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._broken_off.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._broken_off.wait()
             raise RateLimitedError("The wait for another try was broken off")

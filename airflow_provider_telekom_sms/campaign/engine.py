@@ -285,7 +285,8 @@ class Engine:
             # No later than the rate limit allows: what is lost there is never caught up.
             ahead = claim_from - loop.time()
             try:
-                await asyncio.wait_for(self._wake.wait(), min(LINGER, ahead) if ahead > 0 else LINGER)
+                async with asyncio.timeout(min(LINGER, ahead) if ahead > 0 else LINGER):
+                    await self._wake.wait()
             except TimeoutError:
                 if self._outcomes or self._stop.is_set() or loop.time() >= heartbeat:
                     return

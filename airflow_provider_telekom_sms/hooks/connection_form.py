@@ -40,7 +40,7 @@ CONN_FIELDS: dict[str, dict[str, Any]] = {
 }
 
 UI_FIELD_BEHAVIOUR: dict[str, Any] = {
-    # The port is not hidden: without one, the Test button of Airflow 3.3.0 to 3.3.2 refuses to test.
+    # The port is not hidden: without one, the Test button of Airflow 3.3.2 refuses to test.
     "hidden-fields": ["login", "schema", "extra"],
     "relabeling": {"password": "API key", "host": "Base URL"},
     "placeholders": {

@@ -349,7 +349,8 @@ def _told(error: BaseException) -> str:
 
 async def _in_time(sending: Coroutine[Any, Any, Any]) -> None:
     try:
-        await asyncio.wait_for(sending, SENDING)
+        async with asyncio.timeout(SENDING):
+            await sending
     except TelekomSmsError:
         raise
     except TimeoutError:

@@ -101,7 +101,8 @@ class Callbacks:
     async def _watch_messages(self) -> None:
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._news.wait(), _TICK_SECONDS if self._due else None)
+                async with asyncio.timeout(_TICK_SECONDS if self._due else None):
+                    await self._news.wait()
             self._news.clear()
             now, speed = self._state.clock()
             if self._era != self._state.era:

@@ -52,7 +52,8 @@ class Late(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Run as an ASGI application."""
         try:
-            await asyncio.wait_for(_gone(receive), self.seconds)
+            async with asyncio.timeout(self.seconds):
+                await _gone(receive)
         except TimeoutError:
             await self.inner(scope, receive, send)
         except asyncio.CancelledError:

@@ -484,6 +484,20 @@ def alarm():
     signal.signal(signal.SIGALRM, before)
 
 
+async def test_a_cancellation_counts_even_as_an_outcome_comes():
+    """asyncio.wait_for forgot it before Python 3.12, and all was sent before the time-out was obeyed."""
+    one, came = object.__new__(engine.Engine), []
+    one._wake = asyncio.Event()
+    one._worth_recording, one._may_claim = lambda: came, lambda _: False
+    waiting = asyncio.create_task(one._next_exchange(0.0, 1e9))
+    await asyncio.sleep(0)
+    came.append("an outcome")
+    one._wake.set()
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+
+
 @pytest.mark.parametrize("after", [1, 60, 200])
 def test_an_execution_timeout_leaves_no_more_than_was_in_flight_in_doubt(bench, alarm, until, after):
     bench.sim.state.settings.latency_ms = 20

@@ -357,7 +357,8 @@ class StoodStill:
         self.child = one.start(**options)
         until(lambda: one.taken() >= at)
         os.killpg(self.child, signal.SIGSTOP)
-        while one.is_locked():
+        # It stops once its system calls have ended.
+        while (time.sleep(0.05), one.is_locked())[1]:
             # In the midst of a transaction: there the others would only wait for it.
             os.killpg(self.child, signal.SIGCONT)
             time.sleep(0.01)

@@ -178,7 +178,7 @@ def _brace_problem(text: str, position: int) -> str:
         return "a closing brace without an opening one; write }} for a brace"
     if re.compile(r"\{[^{}]*:[^{}]*\{").match(text, position):
         return "a format spec cannot hold another field; only {column} and {column:spec} are allowed"
-    return "an opening brace that is never closed; write {{ for a brace"
+    return "an opening brace that is never closed; a brace itself is written {{, in a DAG {{ '{{' }}"
 
 
 def _name_problem(name: str) -> str | None:

@@ -118,7 +118,7 @@ def kill(child):
 def is_gone(child):
     try:
         return Path(f"/proc/{child}/stat").read_text().rpartition(") ")[2][0] == "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # before it was opened, or after
         return True
 
 

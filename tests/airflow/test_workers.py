@@ -146,9 +146,9 @@ class Killed:
 def run_and_kill(place: Place, dag_id: str, number: int) -> Killed:
     """Start a run, kill one of its workers at a random moment while it sends, and wait for its end."""
     chance = random.Random(f"{SEED}/{dag_id}/{number}")
-    victim, moment = chance.randrange(WORKERS), chance.random()
-    run_id = f"{dag_id}_{number}"
     rows = ROWS[dag_id]
+    victim, moment = chance.randrange(WORKERS), chance.randrange(rows)
+    run_id = f"{dag_id}_{number}"
     source = place.home / f"{run_id}.csv"
     source.write_text("\n".join(["phone", *(f"0{phone}" for phone in phones_of(number, rows))]))
     start(place.airflow, dag_id, dag_run_id=run_id, conf={"source": str(source)})
@@ -161,15 +161,17 @@ def run_and_kill(place: Place, dag_id: str, number: int) -> Killed:
     (meeting / "killer").touch()
     slot = f"{dag_id}/send/{run_id}/{victim}"
     deadline = time.monotonic() + 120
-    while not any(standing(place, slot)):
-        assert time.monotonic() < deadline, "the victim claims nothing"
+    claimed, left = 0, rows
+    # By rows, not by the clock, which a busy machine makes too late.
+    while left and (left > moment or not claimed):
+        assert time.monotonic() < deadline, f"{claimed} claimed by the victim, {left} unclaimed"
         time.sleep(0.01)
-    # So long it would take if the API's latency were all.
-    time.sleep(moment * rows / (WORKERS * CONCURRENCY[dag_id]) * LATENCY_MS / 1000)
+        claimed, left = standing(place, run_id, slot)
     with suppress(ProcessLookupError):
+        # Stopped first, so that what is counted is what it leaves.
+        os.kill(pid, signal.SIGSTOP)
+        claimed, left = standing(place, run_id, slot)
         os.kill(pid, signal.SIGKILL)
-    claimed, _ = standing(place, slot)
-    left = reporting.counts(place.ledger, reporting.campaign_number(place.ledger, run_id)).planned
     place.airflow.wait_until(f"{run_id} ends", 240, partial(has_ended, place.airflow, dag_id, run_id))
     return Killed(dag_id, run_id, number, victim, claimed, left)
 
@@ -193,14 +195,17 @@ def process_of(place: Place, dag_id: str, run_id: str, worker: int) -> int | Non
     return None
 
 
-def standing(place: Place, slot: str) -> tuple[int, int]:
-    """Give how many messages a worker has claimed, and how many of its messages are done."""
-    [(claimed, done)] = place.sql(
-        "SELECT count(*) FILTER (WHERE m.state = 'claimed'), count(*) FILTER (WHERE m.state <> 'claimed') "
-        "FROM telekom_sms_message m JOIN telekom_sms_owner o ON o.id = m.owner_id WHERE o.slot = ?",
+def standing(place: Place, run_id: str, slot: str) -> tuple[int, int]:
+    """Give how many messages a worker has claimed and not recorded, and how many nobody has claimed."""
+    [(claimed, left)] = place.sql(
+        "SELECT count(*) FILTER (WHERE m.state = 'claimed' AND o.slot = ?), "
+        "count(*) FILTER (WHERE m.state = 'planned') FROM telekom_sms_message m "
+        "JOIN telekom_sms_campaign c ON c.id = m.campaign_id "
+        "LEFT JOIN telekom_sms_owner o ON o.id = m.owner_id WHERE c.name = ?",
         slot,
+        run_id,
     )
-    return claimed, done
+    return claimed, left
 
 
 def counted(place: Place, run: Killed) -> dict[str, Any]:
